@@ -1,0 +1,77 @@
+"""Every number hikaku reports: name, unit, direction and definition.
+
+One row per metric; a name with `{set}` stands for one metric per named data set. Code that reports a
+number under a name that is not here is refused (`definition_of` raises), and `docs/metrics.md` is generated from this table.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["minimize", "maximize", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A reported number: `name` as MLflow shows it, its unit, which way is better, and what it means."""
+
+    name: str
+    unit: str
+    direction: Direction
+    definition: str
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("eval/perplexity", "1", "minimize", "exp(sum of nats / sum of tokens) on the adaptation set's validation documents; the separator before a document is context, its end marker is not counted."),
+    Metric("eval/nats_per_token", "nat/token", "minimize", "Sum of nats over sum of tokens on the adaptation set's validation documents."),
+    Metric("eval/bits_per_character", "bit/character", "minimize", "Sum of nats / ln 2 over the number of Unicode characters of the adaptation set's validation documents; comparable across tokenizers."),
+    Metric("eval/bits_per_byte", "bit/byte", "minimize", "Sum of nats / ln 2 over the number of UTF-8 bytes of the adaptation set's validation documents."),
+    Metric("test/perplexity", "1", "minimize", "As eval/perplexity, on the test documents; only for the base and the best of each arm."),
+    Metric("test/nats_per_token", "nat/token", "minimize", "As eval/nats_per_token, on the test documents."),
+    Metric("test/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, on the test documents."),
+    Metric("test/bits_per_byte", "bit/byte", "minimize", "As eval/bits_per_byte, on the test documents."),
+    Metric("retained/{set}/bits_per_byte", "bit/byte", "minimize", "Bits per byte on the validation documents of a set that is to be retained."),
+    Metric("retention/{set}", "1", "maximize", "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved."),
+    Metric("test/retention/{set}", "1", "maximize", "As retention, on the set's test documents."),
+    Metric("train/loss", "nat/token", "minimize", "Mean nats per trained token since the previous point of the curve."),
+    Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),
+    Metric("train/gradient_norm", "1", "none", "Global L2 norm of the gradient before clipping."),
+    Metric("efficiency/trainable_parameters", "parameters", "minimize", "Parameters that receive gradients, counted on the built model."),
+    Metric("efficiency/total_parameters", "parameters", "minimize", "All parameters of the built model, adapters included, tied weights once."),
+    Metric("efficiency/trainable_share", "1", "minimize", "Trainable over total parameters."),
+    Metric("efficiency/weights_gib", "GiB", "minimize", "Bytes of all parameters and fp32 master weights on one worker."),
+    Metric("efficiency/gradients_gib", "GiB", "minimize", "Bytes of the gradients held at the end of a step's backward on one worker."),
+    Metric("efficiency/optimizer_gib", "GiB", "minimize", "Bytes of the optimizer's moments on one worker."),
+    Metric("efficiency/activations_gib", "GiB", "minimize", "Peak bytes of tensors saved for backward (CPU: counted by saved-tensor hooks; GPU: allocator peak less weights, gradients and optimizer)."),
+    Metric("efficiency/peak_memory_gib", "GiB", "minimize", "GPU: the allocator's peak over training; CPU: weights + gradients + optimizer + activations."),
+    Metric("efficiency/reserved_memory_gib", "GiB", "minimize", "GPU memory the allocator reserved at its peak."),
+    Metric("efficiency/resident_memory_gib", "GiB", "minimize", "Peak resident memory of the worker's process."),
+    Metric("efficiency/predicted_peak_memory_gib", "GiB", "none", "Peak memory predicted before launch from the model's shape."),
+    Metric("efficiency/tokens_per_second", "token/s", "maximize", "Trained tokens (padding left out) over training seconds, all workers, first two steps and evaluation left out."),
+    Metric("efficiency/seconds_per_step", "s", "minimize", "Median seconds of one optimizer step, the first two left out."),
+    Metric("efficiency/gpu_seconds", "GPU s", "minimize", "Wall seconds from the worker's start to its end times its GPUs; 0 without a GPU."),
+    Metric("efficiency/train_seconds", "s", "minimize", "Seconds spent in training steps."),
+    Metric("efficiency/start_seconds", "s", "minimize", "Seconds from the worker's start to its first step."),
+    Metric("efficiency/evaluation_share", "1", "minimize", "Seconds spent evaluating over seconds spent training and evaluating."),
+    Metric("convergence/tokens_to_95", "tokens", "minimize", "Tokens at which the smoothed training loss had made 95 % of its whole improvement."),
+    Metric("convergence/seconds_to_95", "s", "minimize", "Training seconds at the same point."),
+)
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def definition_of(name: str) -> Metric:
+    """Return the row that defines a metric's name, with `{set}` matching any one data set's name.
+
+    Raises KeyError for a name that no row defines. Names under `own/` are a study's own functions.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if name.startswith("own/"):
+        return Metric(name, "as the study's function returns", "none", "A function named in the study file.")
+    for metric in METRICS:
+        before, found, after = metric.name.partition("{set}")
+        if found and name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after):
+            between = name[len(before) : len(name) - len(after)]
+            if "/" not in between:
+                return metric
+    raise KeyError(f"no metric is named {name!r}")

@@ -1,0 +1,100 @@
+"""What a run leaves behind: the words and shapes that trials, referee, tracking and analysis share.
+
+A *run* is a trial, the base, or later a replicate. Every run writes one `result.json` (a `Result`)
+into its own folder of the study's state, complete or absent. Rung values are in Optuna as well;
+from these two everything MLflow shows can be rebuilt.
+"""
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RESULT_FILE = "result.json"
+DOCUMENTS_FILE = "documents.parquet"  # per-document nats, tokens, characters, bytes, of every split opened
+WEIGHTS_FOLDER = "weights"  # the adapter or the full model after the last step, safetensors and JSON
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+class Outcome(StrEnum):
+    """How a trial ended; the same word in Optuna, MLflow, status and report."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class CurvePoint(Record):
+    """One point of the training curve, on a fixed cadence in tokens."""
+
+    tokens: int
+    loss: float = Field(description="mean nats per trained token since the previous point")
+    learning_rate: float
+    gradient_norm: float | None
+    seconds: float = Field(description="training seconds since the trial's first step, evaluation left out")
+    unix_time: float
+
+
+class RungReport(Record):
+    """What a trial says at a rung: the values of its metrics after `tokens` nominal tokens."""
+
+    tokens: int = Field(description="nominal token count of the rung")
+    metrics: dict[str, float]
+    unix_time: float
+
+
+class Result(Record):
+    """How a run ended and everything it measured."""
+
+    uid: str
+    outcome: Outcome
+    reason: str = Field(default="", description="one line a person can act on; empty when completed")
+    tokens: int = Field(description="tokens trained when the run ended")
+    metrics: dict[str, float] = Field(description="last known value per metric name (hikaku.metrics)")
+    rungs: tuple[RungReport, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    facts: dict[str, str] = Field(default_factory=dict, description="device, precision, versions, read-back checks")
+    started: float = Field(description="unix time")
+    ended: float = Field(description="unix time")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def save_result(folder: Path, result: Result) -> None:
+    """Write `result.json` into a run's folder, complete or absent."""
+    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1))
+
+
+def load_result(folder: Path) -> Result | None:
+    """Return the run's result, or None while it has not ended."""
+    path = folder / RESULT_FILE
+    if not path.exists():
+        return None
+    return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def trial_folder(study_folder: Path, uid: str) -> Path:
+    """Return the state folder of a run: `<study folder>/trials/<arm>/<number>`, or `<study folder>/base`.
+
+    The uid is `study/arm/number` for a trial and `study/base` for the base.
+    """
+    _, *rest = uid.split("/")
+    return study_folder / "base" if rest == ["base"] else study_folder.joinpath("trials", *rest)

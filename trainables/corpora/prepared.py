@@ -1,0 +1,63 @@
+"""The prepared data folder of a study: texts tokenised and packed once, shared by all trials as memory-mapped arrays.
+
+    <folder>/card.json                        a `Card`: sets, counts, digests, tokenizer
+    <folder>/train.npy                        int32 [blocks, sequence_length + 1], packed; column t+1 is column t's target
+    <folder>/<set>/<split>/inputs.npy         int32 [rows, sequence_length], right-padded with 0
+    <folder>/<set>/<split>/targets.npy        int32 [rows, sequence_length], -100 where padded
+    <folder>/<set>/<split>/rows.npy           int32 [rows], the document each row belongs to
+    <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, text: one row a document
+
+Split is `validation` or `test`. A document's sequence is the tokenizer's end-of-text token, as context, and then the
+document's own tokens, all predicted; longer ones continue in further rows whose first input is the last token before.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Split = Literal["validation", "test"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitCounts(Section):
+    documents: int
+    characters: int
+    bytes: int
+    tokens: int
+
+
+class SetCard(Section):
+    role: Literal["adapt", "retain"]
+    digest: str
+    splits: dict[str, SplitCounts]
+    read: int
+    used: int
+    skipped: dict[str, int] = {}
+
+
+class Card(Section):
+    """What the folder holds."""
+
+    sequence_length: int
+    train_blocks: int
+    tokenizer_digest: str
+    sets: dict[str, SetCard]
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Return the names of the sets that are trained on."""
+        return tuple(name for name, card in self.sets.items() if card.role == "adapt")
+
+    @property
+    def retained(self) -> tuple[str, ...]:
+        """Return the names of the sets that are only measured."""
+        return tuple(name for name, card in self.sets.items() if card.role == "retain")
+
+
+def load_card(folder: Path) -> Card:
+    """Return the folder's card. Raises FileNotFoundError where the folder was not prepared."""
+    return Card.model_validate_json((folder / "card.json").read_text(encoding="utf-8"))
