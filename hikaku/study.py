@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from search_spaces.grammar import SearchSpace
 from trainables.config import Batch, Optimizer, Schedule
+from trainables.corpora.sources import DataSet
+from trainables.model_source import ModelSource
 
 DottedFunction = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -17,40 +19,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BaseModelSource(Section):
-    """The base model: exactly one of `embedded`, `path`, `id` (with its `revision`)."""
-
-    embedded: Literal["small"] | None = Field(default=None, description="the small model hikaku trains at first use")
-    path: str | None = Field(default=None, description="local folder in Hugging Face format")
-    id: str | None = Field(default=None, description="model id on the hub")
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    licence: str = Field(description="licence of the weights, recorded with every run")
-
-
-class SplitShares(Section):
-    """Shares of documents put aside when a set has no files of its own for them."""
-
-    validation: float = Field(default=0.1, gt=0, lt=1)
-    test: float = Field(default=0.1, gt=0, lt=1)
-
-
-class DataSet(Section):
-    """A named set of documents: exactly one of `embedded`, `path`, `files`."""
-
-    role: Literal["adapt", "retain"] = Field(description="adapt: trained and judged on; retain: only measured")
-    embedded: Literal["japanese", "english", "chinese", "finance"] | None = None
-    path: str | None = Field(default=None, description="a file, a folder or a glob; split by documents")
-    files: dict[Literal["train", "validation", "test"], str] | None = Field(default=None, description="a file, folder or glob per split")
-    format: Literal["text", "jsonl"] = "text"
-    encoding: str = "utf-8"
-    text_field: str = Field(default="text", description="jsonl: the key that holds the document")
-    documents: Literal["file", "paragraph", "line"] = Field(default="file", description="text: what one document is")
-    split: SplitShares = SplitShares()
-    evaluation_tokens: int = Field(default=100_000, ge=1, description="most tokens of each evaluation split that are measured")
-    training_tokens: int | None = Field(default=None, ge=1, description="most tokens of the training split that are used")
-    skip_bad: bool = Field(default=False, description="count malformed documents by reason instead of stopping at the first")
 
 
 class Arm(Section):
@@ -127,7 +95,7 @@ class Study(Section):
 
     name: Name
     description: str = ""
-    model: BaseModelSource
+    model: ModelSource
     data: dict[Name, DataSet]
     arms: dict[Name, Arm]
     budget: StudyBudget
