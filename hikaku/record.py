@@ -67,6 +67,20 @@ class Result(Record):
     ended: float = Field(description="unix time")
 
 
+class TrialStatus(Record):
+    """How far a trial is: one line of the live table and of `hikaku status`."""
+
+    uid: str
+    arm: str
+    outcome: Outcome | None = Field(description="None while it runs")
+    rung: int | None = Field(description="nominal tokens of the last rung reported")
+    tokens: int = Field(description="tokens trained as far as known: at the last rung, or at the end")
+    perplexity: float | None = Field(description="eval/perplexity at the last rung")
+    tokens_per_second: float | None
+    started: float | None = Field(description="unix time")
+    ended: float | None = Field(default=None, description="unix time")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)

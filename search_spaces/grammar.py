@@ -1,9 +1,294 @@
-"""What may vary: the grammar of search spaces and its way to Optuna's distributions."""
+"""What may vary: the grammar of search spaces and its way to Optuna's distributions.
 
-from typing import Any
+A space maps the dotted names of a trial's configuration to how each varies:
 
-from pydantic import RootModel
+    method.targets: attention                                    # fixed
+    method.rank: {choices: [4, 8, 16, 32, 64]}                   # one of these
+    optimizer.learning_rate: {low: 1e-4, high: 5e-3, log: true}  # a range; whole numbers where both bounds are
+    method.dropout: {low: 0.0, high: 0.2, step: 0.05}            # a range in steps
+    method.alpha: {choices: [16, 32], when: {method.rank: [8, 16]}}  # only where rank is 8 or 16
+    schedule.floor_share: {value: 0.0, when: {method.rank: 64}}  # fixed, under a condition
+
+A name whose `when` does not hold is left out of the sample, so the study's `training` section or the field's default stands.
+Optuna is imported where it is used: reading and checking a space needs none of it.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+Scalar = bool | int | float | str
+SHOWN_VALUES = 64  # a stepped range of at most so many values is listed value by value
 
 
-class SearchSpace(RootModel[dict[str, Any]]):
+class _Parameter(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    when: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict, description="the name varies only where these others have these values")
+
+    def holds(self, chosen: Mapping[str, Any]) -> bool:
+        """Return whether every condition of `when` is met by what was chosen so far."""
+        return all(name in chosen and chosen[name] in (wanted if isinstance(wanted, tuple) else (wanted,)) for name, wanted in self.when.items())
+
+
+class Fixed(_Parameter):
+    """One value; written plainly (`method.rank: 16`) or with a condition (`{value: 16, when: …}`)."""
+
+    value: Scalar
+
+    def values(self) -> tuple[Scalar, ...]:
+        """Return the one value."""
+        return (self.value,)
+
+
+class Choices(_Parameter):
+    """One of a few values, without order."""
+
+    choices: tuple[Scalar, ...] = Field(min_length=1)
+
+    @field_validator("choices")
+    @classmethod
+    def _all_different(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        if len({(type(choice), choice) for choice in choices}) < len(choices):
+            raise ValueError("allowed: choices that differ from one another")
+        return choices
+
+    def values(self) -> tuple[Scalar, ...]:
+        """Return the choices."""
+        return self.choices
+
+
+class Range(_Parameter):
+    """Numbers from `low` to `high`, both included; whole numbers when `low`, `high` and `step` are."""
+
+    low: int | float
+    high: int | float
+    log: bool = Field(default=False, description="uniform in the logarithm")
+    step: int | float | None = Field(default=None, gt=0, description="distance between neighbours, counted from low")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"got low {self.low:g} and high {self.high:g}; allowed: low below high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"got low {self.low:g} with log; allowed: a low above 0")
+        if self.log and self.step is not None:
+            raise ValueError(f"got step {self.step:g} with log; allowed: one of the two")
+        if self.step is not None and (_decimal(self.high) - _decimal(self.low)) % _decimal(self.step) != 0:
+            raise ValueError(f"got step {self.step:g} from {self.low:g} to {self.high:g}; allowed: a step that ends on high")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are drawn."""
+        return all(isinstance(bound, int) for bound in (self.low, self.high, 1 if self.step is None else self.step))
+
+    @property
+    def countable(self) -> bool:
+        """Whether the values can be listed one by one."""
+        return self.whole and not self.log or self.step is not None
+
+    def values(self) -> tuple[Scalar, ...]:
+        """Return every value of a countable range that is short enough to list, else its two bounds."""
+        step = _decimal(1 if self.step is None else self.step)
+        if not self.countable or (_decimal(self.high) - _decimal(self.low)) / step >= SHOWN_VALUES:
+            return (self.low, self.high)
+        number: Callable[[Decimal], Scalar] = int if self.whole else float
+        low = _decimal(self.low)
+        return tuple(number(low + index * step) for index in range(int((_decimal(self.high) - low) / step) + 1))
+
+
+Parameter = Fixed | Choices | Range
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(str(number))
+
+
+def _kind(entry: Any) -> str:
+    if isinstance(entry, Parameter):
+        return type(entry).__name__.lower()
+    if not isinstance(entry, Mapping):
+        return "fixed"
+    return "choices" if "choices" in entry else "fixed" if "value" in entry else "range"
+
+
+Entry = Annotated[
+    Annotated[Fixed, Tag("fixed")] | Annotated[Choices, Tag("choices")] | Annotated[Range, Tag("range")],
+    Discriminator(_kind),
+]
+
+
+class SearchSpace(RootModel[dict[str, Entry]]):
     """Dotted hyperparameter names and how each varies."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap_plain_values(cls, space: Any) -> Any:
+        if not isinstance(space, Mapping):
+            return space
+        entries: Mapping[str, Any] = space
+        return {name: {"value": entry} if isinstance(entry, Scalar) else entry for name, entry in entries.items()}
+
+    @model_validator(mode="after")
+    def _conditions_can_be_met(self) -> "SearchSpace":
+        for name, parameter in self.root.items():
+            for other in parameter.when:
+                if other not in self.root:
+                    raise ValueError(f"{name}: when: got {other!r}; allowed: another name of this space")
+        self._ordered()
+        return self
+
+    @model_serializer
+    def _plainly(self) -> dict[str, Any]:
+        return {name: _plain(parameter) for name, parameter in self.root.items()}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of what a study file may write: a name or path, or a mapping with plain values and an optional `from`."""
+        definitions = handler(core_schema)
+        kinds = [Fixed, Choices, Range]
+        scalar = {"type": ["boolean", "integer", "number", "string", "null"]}
+        entry = {"anyOf": [scalar, *(kind.model_json_schema() for kind in kinds)]}
+        del definitions
+        return {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}]}
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name, fixed ones included, each after the names its `when` needs."""
+        return self._ordered()
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the values a name may take: all of them where they can be listed, else the two bounds."""
+        return self.root[name].values()
+
+    def highest(self, name: str) -> Any:
+        """Return the largest value a numeric name may take."""
+        return max(self.values(name))
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """Return Optuna's distribution per name that varies."""
+        return {name: _distribution(self.root[name]) for name in self.names() if not isinstance(self.root[name], Fixed)}
+
+    def sample(self, trial: "optuna.Trial") -> dict[str, Any]:
+        """Return dotted name -> value for one trial: fixed values, and what the study's sampler chooses for the others.
+
+        Names whose `when` does not hold are left out.
+        """
+        chosen: dict[str, Any] = {}
+        for name in self.names():
+            parameter = self.root[name]
+            if not parameter.holds(chosen):
+                continue
+            if isinstance(parameter, Fixed):
+                chosen[name] = parameter.value
+            elif isinstance(parameter, Choices):
+                chosen[name] = trial.suggest_categorical(name, list(parameter.choices))
+            elif parameter.whole:
+                chosen[name] = trial.suggest_int(name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log)
+            else:
+                chosen[name] = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+        return chosen
+
+    def configurations(self) -> Iterator[dict[str, Any]]:
+        """Yield every configuration of the names that vary, conditions honoured.
+
+        Raises ValueError naming the first range whose values cannot be listed.
+        """
+        for name, parameter in self.root.items():
+            if isinstance(parameter, Range) and (not parameter.countable or parameter.values() == (parameter.low, parameter.high)):
+                raise ValueError(f"{name}: got a range of {parameter.low:g} to {parameter.high:g}; allowed in a grid: choices, or a range with a step and at most {SHOWN_VALUES} values")
+        seen: set[tuple[tuple[str, Any], ...]] = set()
+        names = self.names()
+        for combination in itertools.product(*(self.values(name) for name in names)):
+            chosen: dict[str, Any] = {}
+            for name, value in zip(names, combination, strict=True):
+                if self.root[name].holds(chosen):
+                    chosen[name] = value
+            key = tuple(chosen.items())
+            if key not in seen:
+                seen.add(key)
+                yield {name: value for name, value in chosen.items() if not isinstance(self.root[name], Fixed)}
+
+    def check_start(self, start: Mapping[str, Any]) -> None:
+        """Check a configuration that is to be tried first; names it leaves out are sampled.
+
+        Raises ValueError naming the first name and value that lie outside the space.
+        """
+        for name, value in start.items():
+            if name not in self.root:
+                raise ValueError(f"{name}: got {value!r}; allowed: names of this arm's space ({', '.join(self.root)})")
+            parameter = self.root[name]
+            if not _contains(parameter, value):
+                raise ValueError(f"{name}: got {value!r}; allowed in this arm's space: {describe(parameter)}")
+            known = {other: start[other] for other in parameter.when if other in start}
+            if len(known) == len(parameter.when) and not parameter.holds(known):
+                raise ValueError(f"{name}: got {value!r} where its `when` does not hold; allowed: {describe(parameter)}")
+
+    def _ordered(self) -> tuple[str, ...]:
+        ordered: list[str] = []
+        while len(ordered) < len(self.root):
+            ready = [name for name, parameter in self.root.items() if name not in ordered and all(other in ordered for other in parameter.when)]
+            if not ready:
+                waiting = next(name for name in self.root if name not in ordered)
+                raise ValueError(f"{waiting}: when: got conditions that wait for one another; allowed: conditions without a circle")
+            ordered.extend(ready)
+        return tuple(ordered)
+
+
+def describe(parameter: Parameter) -> str:
+    """Return a parameter as a person reads it, e.g. `1e-04 to 5e-03 (log)`."""
+    if isinstance(parameter, Range):
+        extra = " (log)" if parameter.log else f" in steps of {parameter.step:g}" if parameter.step is not None else ""
+        text = f"{parameter.low:g} to {parameter.high:g}{extra}"
+    else:
+        text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in parameter.values())
+    conditions = ", ".join(f"{name} is {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}" for name, wanted in parameter.when.items())
+    return f"{text} when {conditions}" if conditions else text
+
+
+def _plain(parameter: Parameter) -> Any:
+    if isinstance(parameter, Fixed) and not parameter.when:
+        return parameter.value
+    return parameter.model_dump(mode="json", exclude_defaults=True)
+
+
+def _distribution(parameter: Choices | Range | Fixed) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not isinstance(parameter, Range):
+        return CategoricalDistribution(list(parameter.values()))
+    if parameter.whole:
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=int(parameter.step or 1))
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def _contains(parameter: Parameter, value: Any) -> bool:
+    if not isinstance(parameter, Range):
+        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in parameter.values())
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    if not parameter.low <= value <= parameter.high or (parameter.whole and value != int(value)):
+        return False
+    return parameter.step is None or (_decimal(value) - _decimal(parameter.low)) % _decimal(parameter.step) == 0

@@ -5,6 +5,7 @@ To add a method: one class with `name`, `prepare` and `trainable_parameters`, an
 against these classes where neither may be imported.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -51,8 +52,44 @@ class Lora(Method):
         return self.rank * per_layer * shape.layers
 
     def prepare(self, model: Any) -> Any:
-        """Return the model with fp32 adapters over its frozen weights."""
-        raise NotImplementedError
+        """Return the model with fp32 adapters over its frozen weights, as peft.PeftModel.
+
+        B starts at 0, so the prepared model computes what the base computes; A is drawn from torch's global generator.
+        """
+        from peft import LoraConfig, get_peft_model
+
+        adapters = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.rank,
+            lora_alpha=self.scale * self.rank,  # type: ignore[arg-type]  # peft says int and computes alpha / r
+            lora_dropout=self.dropout,
+            target_modules=list(TARGET_SETS[self.targets]),
+            bias="none",
+        )
+        return get_peft_model(model, adapters, autocast_adapter_dtype=True)
+
+    def read_back(self, model: Any) -> dict[str, float]:
+        """Return the rank and scale of the built adapters. Raises AssertionError where any layer differs from what was asked."""
+        from peft.tuners.lora import LoraLayer
+
+        for name, layer in model.named_modules():
+            if isinstance(layer, LoraLayer):
+                rank, scale = _adapter_rank(layer), float(layer.scaling["default"])
+                assert rank == self.rank, f"{name}: method.rank is {self.rank}, the built adapter's is {rank}"
+                assert abs(scale - self.scale) <= 1e-9 * self.scale, f"{name}: scale asked {self.scale}, built {scale}"
+        return {"method.rank": self.rank, "method.scale": self.scale}
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write the adapter in peft's format, safetensors and JSON."""
+        model.save_pretrained(str(folder), safe_serialization=True)
+
+    def load(self, model: Any, folder: Path) -> None:
+        """Put a saved adapter's weights into a prepared model, bit for bit."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        found = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+        assert not found.unexpected_keys, f"{folder}: unknown adapter weights {found.unexpected_keys[:3]}"
 
 
 class Full(Method):
@@ -66,7 +103,32 @@ class Full(Method):
 
     def prepare(self, model: Any) -> Any:
         """Return the model with every parameter trainable."""
-        raise NotImplementedError
+        return model.requires_grad_(True)
+
+    def read_back(self, model: Any) -> dict[str, float]:
+        """Return nothing to compare. Raises AssertionError where a parameter is frozen."""
+        frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        assert not frozen, f"method.name is full, the built model's {frozen[0]} is frozen"
+        return {}
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write the whole model in Hugging Face format, safetensors and JSON."""
+        model.save_pretrained(str(folder), safe_serialization=True)
+
+    def load(self, model: Any, folder: Path) -> None:
+        """Put saved weights into the model, bit for bit."""
+        from safetensors.torch import load_file
+
+        weights = {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        untied = [name for name in missing if name not in (model.all_tied_weights_keys or {})]
+        assert not untied, f"{folder}: weights are missing: {untied[:3]}"
+        assert not unexpected, f"{folder}: unknown weights {unexpected[:3]}"
+
+
+def _adapter_rank(layer: Any) -> int:
+    weight = layer.lora_A["default"].weight
+    return int(getattr(weight, "ds_shape", weight.shape)[0])
 
 
 METHODS: dict[str, type[Method]] = {"lora": Lora, "full": Full}

@@ -1,0 +1,328 @@
+"""The one writer and judge of a study: which trials exist, what they are given, whether they go on, how they ended.
+
+Optuna decides and remembers; the referee is a plain class around its studies, one per arm, so that it is tested without Ray. The
+launcher makes it an actor on the driver's node. Every step is written so that a process killed after it, at any instant, can be followed by
+another: an end is told before it is acted upon, what was decided but not told is told on opening, and asking twice gives the same answer.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.distributions import distribution_to_json
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
+from hikaku.pruner import ENDING, OUTCOME, StratifiedHalving, rung_attribute
+from hikaku.record import Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
+from hikaku.recorder import Recorder
+from hikaku.study import Study
+from hikaku.trial_store import CHOICES, STARTED, STATES, open_storage, outcome_of, rungs_of, status_of
+from search_spaces.samplers import make_sampler
+from trainables.config import Precision, TrialConfig
+
+START = "start"  # user attribute of an enqueued trial: which of the arm's starts it is
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a study runs and what was resolved once for all its trials."""
+
+    folder: Path
+    model_folder: Path
+    data_folder: Path
+    precision: Precision
+    tracking_uri: str | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    datasets: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def derive_seed(seed: int, *words: str | int) -> int:
+    """Return a 31-bit seed that depends on the study's seed and the words, and on nothing else."""
+    text = "/".join(map(str, (seed, *words)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+class Referee:
+    """Asks Optuna for trials, answers their reports, tells their ends; one object per study at a time.
+
+    Raises filelock.Timeout when another referee of the study is still alive after `patience` seconds.
+    """
+
+    def __init__(self, study: Study, setting: Setting, patience: float = 30) -> None:
+        self.study, self.setting = study, setting
+        setting.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(setting.folder / "referee.lock")
+        self._lock.acquire(timeout=patience)
+        self._storage = open_storage(study, setting.folder)
+        self._arms = {arm: self._open_arm(arm) for arm in study.arms}
+        self._sequence = max((_last_sequence(trial) for trial in self._all_trials()), default=0)
+        self._recorder = Recorder(study, setting, self._frozen)
+        self._unfinished = deque(self._settle())
+        self._recorder.mark_all(self.uids())
+
+    def next_trial(self) -> dict[str, Any] | None:
+        """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest; None when all are asked for."""
+        if self._unfinished:
+            uid = self._unfinished.popleft()
+            return self._configure(uid, self._choose(uid)).flatten()
+        started = {arm: self._count_started(arm) for arm in self.study.arms}
+        arm = min(started, key=lambda name: started[name])
+        if started[arm] >= self.study.budget.trials:
+            return None
+        optuna_study = self._arms[arm]
+        optuna_study.sampler = self._make_sampler(arm, _next_number(optuna_study))
+        uid = f"{self.study.name}/{arm}/{optuna_study.ask().number}"
+        config = self._configure(uid, self._choose(uid))
+        self._recorder.mark(uid)
+        return config.flatten()
+
+    def report(self, uid: str, report: RungReport) -> bool:
+        """Return whether the trial goes on after this rung; the same answer however often it is asked."""
+        trial = self._attach(uid)
+        if OUTCOME in trial.user_attrs:
+            return False
+        self._store_rung(trial, report)
+        self._recorder.mark(uid)
+        if report.tokens >= self.study.budget.tokens:
+            return True  # the whole budget is trained: the end is judged, not pruned
+        stored = trial.user_attrs[rung_attribute(report.tokens)]
+        outcome, reason = self._judge_rung(uid, stored, report.tokens)
+        if outcome is not None:
+            self._end(uid, outcome, reason, report.tokens, stored["metrics"])
+        return outcome is None
+
+    def finish(self, uid: str, result: Result) -> Outcome:
+        """Return how the trial is counted, after telling it; the result on disk is made to say the same."""
+        outcome = outcome_of(self._frozen(uid))
+        reason = result.reason
+        if outcome is None:
+            outcome, reason = judge_result(self.study, result)
+            self._end(uid, outcome, reason, result.tokens, result.metrics)
+        elif outcome != result.outcome:
+            reason = self._frozen(uid).user_attrs[ENDING]["reason"]
+        if outcome != result.outcome:
+            save_result(self._folder(uid), result.model_copy(update={"outcome": outcome, "reason": reason}))
+        self._recorder.mark(uid)
+        return outcome
+
+    def close_failed(self, uid: str, reason: str) -> None:
+        """End a trial whose workers are gone; one that left its result, or is told already, keeps that."""
+        result = load_result(self._folder(uid))
+        if result is not None:
+            self.finish(uid, result)
+        elif OUTCOME not in (trial := self._frozen(uid)).user_attrs:
+            rungs = rungs_of(trial)
+            self._end(uid, Outcome.FAILED, reason, rungs[-1].tokens if rungs else 0, rungs[-1].metrics if rungs else {})
+
+    def mark(self, uid: str) -> None:
+        """Have a run written to MLflow again: its files changed."""
+        self._recorder.mark(uid)
+
+    def snapshot(self) -> list[TrialStatus]:
+        """Return a line per started trial, by arm and number."""
+        return [status_of(self.study.name, arm, trial) for arm in self._arms for trial in self._started(arm)]
+
+    def uids(self) -> list[str]:
+        """Return the uids of all started trials, by arm and number."""
+        return [f"{self.study.name}/{arm}/{trial.number}" for arm in self._arms for trial in self._started(arm)]
+
+    def is_done(self) -> bool:
+        """Return whether every arm has all its trials, and all have ended."""
+        counts_full = all(self._count_started(arm) >= self.study.budget.trials for arm in self._arms)
+        return counts_full and all(trial.state.is_finished() for arm in self._arms for trial in self._started(arm))
+
+    def close(self, finished: bool, patience: float = 60) -> str:
+        """Return one line on what MLflow still lacks after at most `patience` seconds; empty when nothing."""
+        line = self._recorder.close(finished, patience)
+        self._lock.release()
+        return line
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    def _open_arm(self, arm: str) -> optuna.Study:
+        pruning = self.study.pruning
+        pruner = StratifiedHalving(pruning.reduction_factor, pruning.stratum) if pruning else optuna.pruners.NopPruner()
+        optuna_study = optuna.create_study(
+            storage=self._storage,
+            study_name=f"{self.study.name}/{arm}",
+            directions=[objective.direction for objective in self.study.objectives],
+            sampler=RandomSampler(seed=0),
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        self._enqueue_starts(arm, optuna_study)
+        distributions = {name: json.loads(distribution_to_json(each)) for name, each in self.study.arms[arm].space.distributions().items()}
+        write_atomically(self.setting.folder / "arms" / f"{arm}.json", json.dumps(distributions, indent=1))
+        return optuna_study
+
+    def _enqueue_starts(self, arm: str, optuna_study: optuna.Study) -> None:
+        """Enqueue the starts that the arm's budget holds and that are not yet among its trials."""
+        known = {trial.user_attrs[START] for trial in optuna_study.get_trials(deepcopy=False) if START in trial.user_attrs}
+        for index, start in enumerate(self.study.arms[arm].starts[: self.study.budget.trials]):
+            if index not in known:
+                optuna_study.enqueue_trial(start, user_attrs={START: index})
+
+    def _settle(self) -> list[str]:
+        """Return the uids to take up again, after telling every end that was decided, or left on disk, but not told."""
+        unfinished: list[str] = []
+        for uid in self.uids():
+            trial = self._frozen(uid)
+            if trial.state.is_finished():
+                continue
+            if OUTCOME in trial.user_attrs:
+                self._tell(uid)
+            elif (result := load_result(self._folder(uid))) is not None:
+                self.finish(uid, result)
+            else:
+                unfinished.append(uid)
+        return unfinished
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    def _make_sampler(self, arm: str, number: int) -> BaseSampler:
+        """Return the arm's sampler, made anew so that its draws depend on the stored history and on no process's past.
+
+        Quasi-random and grid samplers walk one sequence by the trial's number, so their seed is the arm's.
+        """
+        name = self.study.arms[arm].sampler
+        words = (arm, "sampler") if name in ("qmc", "grid") else (arm, "sampler", number)
+        return make_sampler(name, derive_seed(self.study.seed, *words), self.study.arms[arm].space, self.study.budget.trials)
+
+    def _choose(self, uid: str) -> dict[str, Any]:
+        """Return what the search space chose for an asked trial; what is stored already stays as it is."""
+        arm, number = _split(uid)
+        stored = self._frozen(uid).user_attrs.get(CHOICES)
+        if stored is not None:
+            return stored
+        self._arms[arm].sampler = self._make_sampler(arm, number)
+        trial = self._attach(uid)
+        choices = self.study.arms[arm].space.sample(trial)
+        trial.set_user_attr(CHOICES, choices)
+        return choices
+
+    def _configure(self, uid: str, choices: dict[str, Any]) -> TrialConfig:
+        arm, number = _split(uid)
+        return self.study.trial_config(
+            arm=arm,
+            number=number,
+            choices=choices,
+            seed=derive_seed(self.study.seed, arm, number),
+            folder=self._folder(uid),
+            model_folder=self.setting.model_folder,
+            data_folder=self.setting.data_folder,
+            base_folder=self.setting.folder / "base",
+            precision=self.setting.precision,
+        )
+
+    # -- judging ---------------------------------------------------------------------------------------------
+
+    def _store_rung(self, trial: Trial, report: RungReport) -> None:
+        """Store a rung's value once, with the next sequence number, before anything is decided from it."""
+        key = rung_attribute(report.tokens)
+        if key not in trial.user_attrs:
+            values = objective_values(self.study.objectives, report.metrics)
+            excess = measure_excess(self.study.constraints, report.metrics)
+            finite = all(math.isfinite(value) for value in values)
+            self._sequence += 1
+            rung = {
+                "sequence": self._sequence,
+                "value": values[0] if len(values) == 1 else None,
+                "finite": finite,
+                "feasible": finite and not name_violation(excess),
+                "metrics": report.metrics,
+                "unix_time": report.unix_time,
+            }
+            trial.set_user_attr(key, rung)
+        value = trial.user_attrs[key]["value"]
+        if value is not None and math.isfinite(value):  # Optuna refuses NaN
+            trial.report(value, report.tokens)
+
+    def _judge_rung(self, uid: str, rung: dict[str, Any], tokens: int) -> tuple[Outcome | None, str]:
+        if not rung["finite"]:
+            return Outcome.DIVERGED, f"the objective is not finite at {tokens:,} tokens"
+        if not rung["feasible"]:
+            return Outcome.INFEASIBLE, name_violation(measure_excess(self.study.constraints, rung["metrics"]))
+        arm, _ = _split(uid)
+        pruner = self._arms[arm].pruner
+        if isinstance(pruner, StratifiedHalving) and pruner.ends(self._arms[arm], self._frozen(uid), tokens):
+            return Outcome.PRUNED, f"not among the best of its stratum at {tokens:,} tokens"
+        return None, ""
+
+    def _end(self, uid: str, outcome: Outcome, reason: str, tokens: int, metrics: dict[str, float]) -> None:
+        """Decide a trial's end and tell it. The outcome is written last: from then on the decision stands."""
+        trial = self._attach(uid)
+        self._sequence += 1
+        values = objective_values(self.study.objectives, metrics) if outcome == Outcome.COMPLETED else None
+        ending = {
+            "sequence": self._sequence,
+            "reason": reason,
+            "tokens": tokens,
+            "unix_time": time.time(),
+            "values": values,
+            "excess": measure_excess(self.study.constraints, metrics),
+        }
+        trial.set_user_attr(ENDING, ending)
+        trial.set_user_attr(OUTCOME, outcome)
+        self._tell(uid)
+
+    def _tell(self, uid: str) -> None:
+        """Bring a decided end into Optuna: its constraints first, because a trial without them counts as feasible."""
+        arm, _ = _split(uid)
+        trial = self._attach(uid)
+        ending = trial.user_attrs[ENDING]
+        told = trial.constraints
+        for name, excess in ending["excess"].items():
+            if name not in told:
+                trial.set_constraint(name, excess)
+        self._arms[arm].tell(trial, values=ending["values"], state=STATES[Outcome(trial.user_attrs[OUTCOME])])
+        self._recorder.mark(uid)
+
+    # -- looking up ------------------------------------------------------------------------------------------
+
+    def _folder(self, uid: str) -> Path:
+        return trial_folder(self.setting.folder, uid)
+
+    def _trial_id(self, uid: str) -> int:
+        arm, number = _split(uid)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._arms[arm]._study_id, number)  # pyright: ignore[reportPrivateUsage]
+
+    def _frozen(self, uid: str) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(uid))
+
+    def _attach(self, uid: str) -> Trial:
+        """Return the live trial of a uid, also one that an earlier process asked for."""
+        arm, _ = _split(uid)
+        return Trial(self._arms[arm], self._trial_id(uid))
+
+    def _started(self, arm: str) -> list[FrozenTrial]:
+        return self._arms[arm].get_trials(deepcopy=False, states=STARTED)
+
+    def _count_started(self, arm: str) -> int:
+        return len(self._started(arm))
+
+    def _all_trials(self) -> list[FrozenTrial]:
+        return [trial for arm in self._arms for trial in self._started(arm)]
+
+
+def _split(uid: str) -> tuple[str, int]:
+    _, arm, number = uid.split("/")
+    return arm, int(number)
+
+
+def _next_number(optuna_study: optuna.Study) -> int:
+    """Return the number the next ask will give: an enqueued trial's, or one more than the last."""
+    trials = optuna_study.get_trials(deepcopy=False)
+    return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+
+
+def _last_sequence(trial: FrozenTrial) -> int:
+    return max((value["sequence"] for value in trial.user_attrs.values() if isinstance(value, dict) and "sequence" in value), default=0)

@@ -1,0 +1,51 @@
+"""Which blocks a step trains on: a new permutation of the packed blocks each epoch, drawn from the trial's seed.
+
+The order is a function of seed and step alone, so it needs no saving, and every number of workers trains on the same blocks.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.config import Batch
+
+TRAIN_FILE = "train.npy"
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Return a seed for one purpose ("initialisation", "dropout/0", "order/3"), independent of the others of the trial."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
+
+
+class DataOrder:
+    """The packed blocks of a prepared data folder in a trial's order."""
+
+    def __init__(self, folder: Path, batch: Batch, seed: int) -> None:
+        self._blocks = np.load(folder / TRAIN_FILE, mmap_mode="r", allow_pickle=False)  # int32 [blocks, sequence_length + 1]
+        if self._blocks.shape[1] != batch.sequence_length + 1:
+            raise ValueError(
+                f"{folder / TRAIN_FILE}: blocks of {self._blocks.shape[1] - 1} tokens; batch.sequence_length asks for {batch.sequence_length}"
+            )
+        if len(self._blocks) == 0:
+            raise ValueError(f"{folder / TRAIN_FILE}: no block; allowed: at least one block of training text")
+        self._per_step, self._seed = batch.blocks, seed
+        self._epochs: dict[int, Tensor] = {}
+
+    def step_blocks(self, step: int, *, rank: int, world_size: int) -> Tensor:
+        """Return this worker's share of a step's blocks, int32 [blocks / world_size, sequence_length + 1]."""
+        places = range(step * self._per_step, (step + 1) * self._per_step)
+        share = [self._block_at(place) for place in places[rank::world_size]]
+        return torch.from_numpy(np.stack([self._blocks[index] for index in share]))
+
+    def _block_at(self, place: int) -> int:
+        epoch, offset = divmod(place, len(self._blocks))
+        return int(self._permutation(epoch)[offset])
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, f"order/{epoch}"))
+            self._epochs = {epoch: torch.randperm(len(self._blocks), generator=generator)}
+        return self._epochs[epoch]

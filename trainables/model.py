@@ -1,0 +1,81 @@
+"""The base model and its tokenizer, from a local folder: safetensors only, no code of others is run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import Precision
+from trainables.loss import linear_cross_entropy
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_model(folder: Path, precision: Precision) -> Any:
+    """Return the causal language model of a Hugging Face folder, its weights in the precision's type, on the CPU.
+
+    Raises ValueError where the folder holds no safetensors.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder}: no *.safetensors here; allowed: a model folder with safetensors weights")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=DTYPES[precision],
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    model.config.use_cache = False
+    return model
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the fast tokenizer of a model folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+
+
+def hidden_states(model: Any, input_ids: Tensor) -> Tensor:
+    """Return the backbone's output before the head, [batch, time, hidden]; adapters are applied where there are any."""
+    return _causal(model).model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+
+def head_weight(model: Any) -> Tensor:
+    """Return the head's matrix [vocabulary, hidden], the embedding's own where they are tied."""
+    return _causal(model).get_output_embeddings().weight
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+class NatsModule(nn.Module):
+    """The model with its loss: what the engine trains. Logits are never held whole."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """Return the sum of nats over the targets, a float32 scalar."""
+        return linear_cross_entropy(hidden_states(self.model, inputs_bt), head_weight(self.model), targets_bt)
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Return (trainable, total) parameters read back from the built model, tied weights once, shards at their whole size."""
+    sizes = [(_numel(parameter), parameter.requires_grad) for parameter in _unique(model)]
+    return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
+
+
+def _unique(model: nn.Module) -> Iterator[nn.Parameter]:
+    yield from model.parameters()  # torch names a shared tensor once
+
+
+def _numel(parameter: nn.Parameter) -> int:
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
