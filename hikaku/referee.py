@@ -5,7 +5,6 @@ launcher makes it an actor on the driver's node. Every step is written so that a
 another: an end is told before it is acted upon, what was decided but not told is told on opening, and asking twice gives the same answer.
 """
 
-import hashlib
 import json
 import math
 import time
@@ -20,6 +19,7 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hikaku.closing import RankCorrelation, best_trial, correlate_rungs
 from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
 from hikaku.pruner import ENDING, OUTCOME, StratifiedHalving, rung_attribute
 from hikaku.record import Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
@@ -45,12 +45,6 @@ class Setting:
     datasets: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def derive_seed(seed: int, *words: str | int) -> int:
-    """Return a 31-bit seed that depends on the study's seed and the words, and on nothing else."""
-    text = "/".join(map(str, (seed, *words)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
 class Referee:
     """Asks Optuna for trials, answers their reports, tells their ends; one object per study at a time.
 
@@ -65,7 +59,7 @@ class Referee:
         self._storage = open_storage(study, setting.folder)
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
         self._sequence = max((_last_sequence(trial) for trial in self._all_trials()), default=0)
-        self._recorder = Recorder(study, setting, self._frozen)
+        self._recorder = Recorder(study, setting, self._frozen, lambda uid: self._configure(uid, self._choose(uid)).flatten())
         self._unfinished = deque(self._settle())
         self._recorder.mark_all(self.uids())
 
@@ -135,6 +129,17 @@ class Referee:
         """Return the uids of all started trials, by arm and number."""
         return [f"{self.study.name}/{arm}/{trial.number}" for arm in self._arms for trial in self._started(arm)]
 
+    def best(self) -> dict[str, str]:
+        """Return the uid of the best trial per arm; arms in which none completed are left out."""
+        found = {arm: best_trial(self._started(arm), optuna_study.directions[0]) for arm, optuna_study in self._arms.items()}
+        return {arm: f"{self.study.name}/{arm}/{trial.number}" for arm, trial in found.items() if trial is not None}
+
+    def correlations(self) -> list[RankCorrelation]:
+        """Return how well each rung ranked the final values, by arm; nothing with several objectives."""
+        if len(self.study.objectives) > 1:
+            return []
+        return [each for arm in self._arms for each in correlate_rungs(arm, self._started(arm), self.study.rungs())]
+
     def is_done(self) -> bool:
         """Return whether every arm has all its trials, and all have ended."""
         counts_full = all(self._count_started(arm) >= self.study.budget.trials for arm in self._arms)
@@ -195,7 +200,7 @@ class Referee:
         """
         name = self.study.arms[arm].sampler
         words = (arm, "sampler") if name in ("qmc", "grid") else (arm, "sampler", number)
-        return make_sampler(name, derive_seed(self.study.seed, *words), self.study.arms[arm].space, self.study.budget.trials)
+        return make_sampler(name, self.study.derive_seed(*words), self.study.arms[arm].space, self.study.budget.trials)
 
     def _choose(self, uid: str) -> dict[str, Any]:
         """Return what the search space chose for an asked trial; what is stored already stays as it is."""
@@ -210,17 +215,15 @@ class Referee:
         return choices
 
     def _configure(self, uid: str, choices: dict[str, Any]) -> TrialConfig:
-        arm, number = _split(uid)
         return self.study.trial_config(
-            arm=arm,
-            number=number,
-            choices=choices,
-            seed=derive_seed(self.study.seed, arm, number),
+            uid=uid,
+            seed=self.study.derive_seed(*_split(uid)),
             folder=self._folder(uid),
             model_folder=self.setting.model_folder,
+            precision=self.setting.precision,
             data_folder=self.setting.data_folder,
             base_folder=self.setting.folder / "base",
-            precision=self.setting.precision,
+            params=choices,
         )
 
     # -- judging ---------------------------------------------------------------------------------------------

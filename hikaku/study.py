@@ -172,14 +172,14 @@ class Study(Section):
         precision: Precision,
         data_folder: Path,
         base_folder: Path | None,
-        arm: str,
         params: Mapping[str, Any],
     ) -> TrialConfig:
-        """Return the configuration of one trial: what every trial shares, with what the arm's space chose put over it.
+        """Return the configuration of one run: what every trial shares, with what the arm's space chose put over it.
 
-        `base_folder` holds the base's result.json; None for the base itself. Raises pydantic.ValidationError.
+        The arm is read from the uid; the base (`study/base`) counts as full fine-tuning that is never trained, and has no
+        `base_folder`, which otherwise holds the base's result.json. Raises pydantic.ValidationError.
         """
-        training = self.training
+        training, arm = self.training, uid.split("/")[1]
         flat: dict[str, Any] = {
             "uid": uid,
             "seed": seed,
@@ -196,7 +196,7 @@ class Study(Section):
             "engine.zero_stage": training.zero_stage,
             "engine.workers": self.resources.workers,
             "own_metrics": {f"own/{name}": function for name, function in self.own_metrics.items()},
-            "method.name": self.arms[arm].method,
+            "method.name": "full" if base_folder is None else self.arms[arm].method,
         }
         for section in ("optimizer", "schedule", "batch"):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}

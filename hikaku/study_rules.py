@@ -3,14 +3,14 @@
 The message begins with the dotted key it is about, which `hikaku/study_file.py` turns into a line of the file.
 """
 
-import difflib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hikaku.metrics import METRICS, definition_of
+from hikaku.wording import describe_error, suggest
 from search_spaces.grammar import Range, SearchSpace
 from trainables.config import Batch, Optimizer, Schedule
 from trainables.methods import METHODS
@@ -29,11 +29,7 @@ def check_study(study: "Study") -> None:
 
 
 def check_data(study: "Study") -> None:
-    """Each set has one source, and something is trained on."""
-    for name, data in study.data.items():
-        given = [source for source in ("embedded", "path", "files") if getattr(data, source) is not None]
-        if len(given) != 1:
-            raise ValueError(f"data.{name}: got {' and '.join(given) or 'no source'}; allowed: exactly one of embedded, path, files")
+    """Something is trained on."""
     if not any(data.role == "adapt" for data in study.data.values()):
         raise ValueError("data: got no set with role adapt; allowed: at least one, the texts that are trained on")
 
@@ -160,16 +156,7 @@ def hyperparameters(arm: "Arm") -> dict[str, Any]:
     }
 
 
-def suggest(got: str, allowed: Iterable[str]) -> str:
-    """Return `did you mean 'x'?` for a near miss, else all that is allowed."""
-    names = list(allowed)
-    near = difflib.get_close_matches(got, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"
-
-
 def _check_value(where: str, annotation: Any, value: Any) -> None:
-    from hikaku.study_file import describe_error
-
     try:
         TypeAdapter[Any](annotation).validate_python(value, strict=True)
     except ValidationError as error:

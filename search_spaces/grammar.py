@@ -17,10 +17,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -37,14 +38,21 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
+
+
+def _tuple(items: Any) -> Any:
+    return tuple(cast("list[Any]", items)) if isinstance(items, list) else items
+
+
 Scalar = bool | int | float | str
+Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_tuple)]
 SHOWN_VALUES = 64  # a stepped range of at most so many values is listed value by value
 
 
 class _Parameter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    when: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict, description="the name varies only where these others have these values")
+    when: dict[str, Scalar | Scalars] = Field(default_factory=dict, description="the name varies only where these others have these values")
 
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Return whether every condition of `when` is met by what was chosen so far."""
@@ -64,7 +72,7 @@ class Fixed(_Parameter):
 class Choices(_Parameter):
     """One of a few values, without order."""
 
-    choices: tuple[Scalar, ...] = Field(min_length=1)
+    choices: Scalars = Field(min_length=1)
 
     @field_validator("choices")
     @classmethod

@@ -20,26 +20,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from hikaku.record import CurvePoint, Record, RungReport, write_atomically
+from hikaku.record import CurvePoint, RungReport, write_atomically
 
 log = logging.getLogger(__name__)
 
 
-class Progress(Record):
-    """How far a trial had come: everything the loop remembers that is not a tensor."""
+class Progress(BaseModel):
+    """How far a trial has come: everything the loop remembers that is not a tensor."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     world_size: int
     zero_stage: int
     step: int = 0
     tokens: int = 0
-    curve: tuple[CurvePoint, ...] = ()
-    rungs: tuple[RungReport, ...] = Field(default=(), description="the last one is reported again on resuming")
-    pending: tuple[float, int] = Field(default=(0.0, 0), description="nats and tokens since the curve's last point")
+    metrics: dict[str, float] = {}
+    rungs: list[RungReport] = Field(default=[], description="the last one is reported again on resuming")
+    curve: list[CurvePoint] = []
+    pending_nats: float = Field(default=0.0, description="since the curve's last point")
+    pending_tokens: int = 0
     validation_loss: float | None = Field(default=None, description="nats per token at this very step, where it was a rung")
-    meters: dict[str, Any] = Field(default_factory=dict, description="seconds and peaks so far")
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Checkpoint:
 
     folder: Path
     progress: Progress
+
+    @property
+    def weights(self) -> Path:
+        """Return the folder of the method's weights."""
+        return self.folder / "weights"
 
     def worker_state(self, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return one worker's tensors and numbers."""
@@ -133,6 +143,16 @@ class Checkpoints:
         for folder in older:
             if folder not in best:
                 shutil.rmtree(folder)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder beside its place and rename it, so that it is there whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    write(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:

@@ -7,6 +7,7 @@ The optimizer and the learning-rate schedule are torch's: DeepSpeed's own compil
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from trainables.config import TrialConfig
 from trainables.loss import IGNORED
 from trainables.model import DTYPES, NatsModule, head_weight
 from trainables.schedule import learning_rate_factor
+
+
+PERSISTENT_PARAMETERS = 100_000  # ZeRO 3 leaves smaller tensors whole on every worker (DeepSpeed's own default)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ class Engine:
         inputs, targets = blocks_nt[:, :-1], blocks_nt[:, 1:]
         tokens = self._sum((targets != IGNORED).sum())
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for input_bt, target_bt in zip(self._divide(inputs), self._divide(targets), strict=True):
+        micro_batches = list(zip(self._divide(inputs), self._divide(targets), strict=True))
+        for index, (input_bt, target_bt) in enumerate(micro_batches, start=1):
+            self._deepspeed.set_gradient_accumulation_boundary(index == len(micro_batches))
             with self.autocast:
                 nats = self._deepspeed(input_bt, target_bt)
             total += nats.detach()
@@ -221,9 +227,12 @@ def build_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
 
 
 def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: TrialConfig, micro_batches: int) -> Any:
+    os.environ.setdefault("DS_ACCELERATOR", device_of_worker().type)
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    # An all-reduce for inference, compiled for half a minute at a process's first start and never called in training.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     stage = config.engine.zero_stage
     full = config.method.name == "full"
     bf16, fp16 = full and config.model.precision == "bf16", full and config.model.precision == "fp16"
@@ -231,7 +240,7 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
         "train_micro_batch_size_per_gpu": config.batch.micro_blocks,
         "gradient_accumulation_steps": micro_batches,
         "gradient_clipping": config.optimizer.clip_norm if stage or bf16 or fp16 else 0.0,
-        "zero_optimization": {"stage": stage},
+        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": PERSISTENT_PARAMETERS},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
         "fp16": {"enabled": fp16},

@@ -1,13 +1,12 @@
 """The base model and its tokenizer, from a local folder: safetensors only, no code of others is run."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config import Precision
+from trainables.config import Precision, TrialConfig
 from trainables.loss import linear_cross_entropy
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -19,7 +18,9 @@ def load_model(folder: Path, precision: Precision) -> Any:
     Raises ValueError where the folder holds no safetensors.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"{folder}: no *.safetensors here; allowed: a model folder with safetensors weights")
     model = AutoModelForCausalLM.from_pretrained(
@@ -39,6 +40,17 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+
+
+def build_model(config: TrialConfig, weights: Path | None = None) -> Any:
+    """Return the base model as the trial's method makes it trainable, with saved weights of that method where they are given."""
+    model = load_model(Path(config.model.folder), config.model.precision)
+    if config.model.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model = config.method.prepare(model)
+    if weights is not None:
+        config.method.load(model, weights)
+    return model
 
 
 def hidden_states(model: Any, input_ids: Tensor) -> Tensor:
@@ -68,14 +80,6 @@ class NatsModule(nn.Module):
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Return (trainable, total) parameters read back from the built model, tied weights once, shards at their whole size."""
-    sizes = [(_numel(parameter), parameter.requires_grad) for parameter in _unique(model)]
+    """Return (trainable, total) parameters of the built model, tied weights once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
-
-
-def _unique(model: nn.Module) -> Iterator[nn.Parameter]:
-    yield from model.parameters()  # torch names a shared tensor once
-
-
-def _numel(parameter: nn.Parameter) -> int:
-    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -6,6 +6,10 @@ From it follow parameter counts, FLOPs per token and predicted memory, all befor
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.methods import Full, Lora
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,41 @@ class ModelShape:
             "down_proj": (self.intermediate, self.hidden),
         }
 
+    def linear_parameters(self) -> int:
+        """Return the entries of the seven linears of every layer, biases left out."""
+        return self.layers * sum(d_in * d_out for d_in, d_out in self.linear_sizes().values())
+
     def parameters(self) -> int:
         """Return the number of parameters, tied embeddings counted once."""
         sizes = self.linear_sizes()
-        matrices = sum(d_in * d_out for d_in, d_out in sizes.values())
         biases = sum(sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")) if self.attention_bias else 0
-        per_layer = matrices + biases + 2 * self.hidden
         embeddings = self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2)
-        return embeddings + self.layers * per_layer + self.hidden
+        return embeddings + self.linear_parameters() + self.layers * (biases + 2 * self.hidden) + self.hidden
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of one trained token: the base's forward pass, and the whole step of a method."""
+
+    forward: float
+    step: float
+
+
+def flops_per_token(shape: ModelShape, method: "Lora | Full", sequence_length: int) -> Flops:
+    """Return the operations that one token of a sequence needs, a multiplication and an addition counted as two.
+
+    Counted as 2 x every matrix parameter used, head included (Kaplan et al. 2020, section 2.1); causal attention at half of its
+    square; backward costs the same again for the inputs and, where a matrix is trained, for its weights; attention's backward
+    is twice its forward. Frozen matrices have no weight gradients. What is computed again (activation checkpointing, the
+    flash kernel's backward) is not useful work and is left out, as are vectors: biases, norms, softmax.
+    """
+    matrices = 2 * (shape.linear_parameters() + shape.vocabulary * shape.hidden)
+    attention = shape.layers * 2 * shape.heads * shape.head_size * sequence_length  # scores and values: 2 x 2 x T / 2
+    forward = float(matrices + attention)
+    if method.name == "full":
+        return Flops(forward=forward, step=3 * forward)
+    adapters = 2 * method.trainable_parameters(shape)
+    return Flops(forward=forward, step=forward + matrices + 2 * attention + 3 * adapters)
 
 
 def read_model_shape(folder: Path) -> ModelShape:

@@ -3,20 +3,25 @@
 A worker runs a trial handed to it and leaves the process as it found it, so that another trial can follow.
 """
 
+import gc
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from hikaku.record import CHECKPOINTS_FOLDER, CurvePoint, Outcome, Result, RungReport, load_result, save_result, write_atomically
-from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_state, restore_random_state
+from hikaku.record import CHECKPOINTS_FOLDER, WEIGHTS_FOLDER, CurvePoint, Outcome, Result, RungReport, load_result, save_result, write_atomically
+from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_state, replace_folder, restore_random_state
 from trainables.config import TrialConfig
+from trainables.convergence import convergence_metrics
 from trainables.data_order import DataOrder, derive_seed
-from trainables.engine import Engine, Step, barrier, broadcast_flag, join_group
-from trainables.measuring import Measurement, built_facts, convergence, export_weights, is_out_of_memory, measure, own_random_state
-from trainables.model import load_model
+from trainables.engine import Engine, Step, barrier, broadcast_flag, device_of_worker, join_group
+from trainables.evaluation import Evaluation, evaluate, write_documents
+from trainables.facts import read_built, read_machine
+from trainables.model import build_model, count_parameters, load_model
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints where no rung comes sooner
@@ -27,6 +32,248 @@ Report = Callable[[RungReport], bool]
 def run_trial(config: TrialConfig, report: Report) -> Result:
     """Train a trial to its end and return what happened; also written to `result.json` of its folder.
 
-    `report` is called on rank 0 at every rung and answers whether to go on. A trial that was interrupted is taken up at its
-    newest complete checkpoint, and its last report is made again. Raises ValueError where the checkpoint cannot be resumed.
+    `report` is called on rank 0 at every rung and answers whether to go on. An interrupted trial is taken up at its newest
+    complete checkpoint, and its last report is made again. Raises ValueError where that checkpoint cannot be resumed.
     """
+    ended = load_result(Path(config.folder))
+    if ended is not None:
+        if ended.rungs:
+            _ask(report, ended.rungs[-1])
+        return ended
+    with own_random_state(derive_seed(config.seed, "initialisation")):
+        trial = Trial(config, report)
+        try:
+            return trial.conclude(*trial.train())
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return trial.give_up(error)
+        finally:
+            trial.close()
+
+
+class Trial:
+    """A trial in training on this worker: the model in its engine, the data in its order, and how far it came."""
+
+    def __init__(self, config: TrialConfig, report: Report) -> None:
+        self.config, self._report, self._started = config, report, time.time()
+        self.rank, self.world_size = join_group()
+        self.folder = Path(config.folder)
+        if self.rank == 0:
+            write_atomically(self.folder / CONFIG_FILE, config.model_dump_json(indent=1))
+        stage = config.engine.zero_stage
+        self.checkpoints = Checkpoints(self.folder / CHECKPOINTS_FOLDER, rank=self.rank, keep_best=config.budget.keep_best, barrier=barrier)
+        resumed = self.checkpoints.newest(world_size=self.world_size, zero_stage=stage)
+        self.progress = resumed.progress if resumed else Progress(world_size=self.world_size, zero_stage=stage)
+        self.order = DataOrder(Path(config.data.folder), config.batch, config.seed)
+        self.steps = math.ceil(config.budget.tokens / (config.batch.blocks * config.batch.sequence_length))
+        self.model = build_model(config, resumed.weights if resumed else None)
+        self.parameters = count_parameters(self.model)
+        self.engine = Engine(self.model, config, self.steps)
+        self.facts = read_machine(config) | read_built(self.model, config, self.parameters, self.engine.peak_learning_rate)
+        torch.manual_seed(derive_seed(config.seed, f"dropout/{self.rank}"))
+        if resumed:
+            self._take_up(resumed)
+        self.evaluation: Evaluation | None = None
+        self._base = read_base(config)
+        self._saved = time.time()
+        self.model.train()
+
+    def train(self) -> tuple[Outcome, str]:
+        """Train until the budget is spent, the referee says stop, or the loss is no longer a number; return outcome and reason."""
+        if self.progress.rungs and not _ask(self._report, self.progress.rungs[-1]):
+            return Outcome.PRUNED, f"ended at the rung of {self.progress.rungs[-1].tokens} tokens"
+        while True:
+            for rung in self._rungs_due():
+                if not self._pass_rung(rung):
+                    return Outcome.PRUNED, f"ended at the rung of {rung} tokens"
+            if self.progress.step == self.steps:
+                return Outcome.COMPLETED, ""
+            began = time.perf_counter()
+            blocks = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
+            step = self.engine.train_step(blocks, flag=self._checkpoint_due())
+            if not step.finite:
+                return Outcome.DIVERGED, f"step {self.progress.step + 1}: loss {step.loss:g}, gradient norm {step.gradient_norm}"
+            self._note(step, time.perf_counter() - began)
+            if step.flags:
+                self._save()
+
+    def _rungs_due(self) -> list[int]:
+        """Return the nominal rungs reached and not yet reported, the budget itself the last; all of them after the last step."""
+        reported = self.progress.rungs[-1].tokens if self.progress.rungs else 0
+        rungs = [*sorted(rung for rung in self.config.budget.rungs if rung < self.config.budget.tokens), self.config.budget.tokens]
+        ended = self.progress.step == self.steps
+        return [rung for rung in rungs if rung > reported and (ended or rung <= self.progress.tokens)]
+
+    def _pass_rung(self, rung: int) -> bool:
+        """Measure, keep, report; return whether to go on. What is reported is in a checkpoint first."""
+        self._evaluate()
+        self.progress.rungs.append(RungReport(tokens=rung, metrics=self.metrics(), unix_time=time.time()))
+        self._save()
+        goes_on = _ask(self._report, self.progress.rungs[-1])
+        return goes_on or rung == self.config.budget.tokens  # what has spent its budget is completed
+
+    def _evaluate(self) -> None:
+        began = time.perf_counter()
+        self.model.eval()
+        with self.engine.whole() as model, self.engine.autocast:
+            self.evaluation = evaluate(model, Path(self.config.data.folder), "validation")
+        self.model.train()
+        self.progress.metrics |= self.evaluation.metrics(self._base)
+        self.progress.validation_loss = self.progress.metrics["eval/nats_per_token"]
+        self.progress.evaluation_seconds += time.perf_counter() - began
+
+    def _note(self, step: Step, seconds: float) -> None:
+        """Add a step to what is known, and a point to the curve on its cadence in tokens."""
+        done, every = self.progress, self.config.budget.curve_every
+        done.step, done.validation_loss = done.step + 1, None
+        done.train_seconds += seconds
+        done.pending_nats, done.pending_tokens = done.pending_nats + step.loss * step.tokens, done.pending_tokens + step.tokens
+        before, done.tokens = done.tokens, done.tokens + step.tokens
+        if done.tokens // every > before // every or done.step == self.steps:
+            loss = done.pending_nats / done.pending_tokens
+            point = CurvePoint(
+                tokens=done.tokens,
+                loss=loss,
+                learning_rate=step.learning_rate,
+                gradient_norm=step.gradient_norm,
+                seconds=done.train_seconds,
+                unix_time=time.time(),
+            )
+            done.curve.append(point)
+            done.pending_nats, done.pending_tokens = 0.0, 0
+
+    def _checkpoint_due(self) -> bool:
+        return time.time() - self._saved > CHECKPOINT_SECONDS
+
+    def _save(self) -> None:
+        tensors, numbers = self.engine.state()
+        self.checkpoints.save(self.progress, tensors | random_state(), numbers, self._save_weights)
+        self._saved = time.time()
+
+    def _save_weights(self, folder: Path) -> None:
+        with self.engine.whole() as model:
+            if self.rank == 0:
+                self.config.method.save(model, folder)
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        tensors, numbers = checkpoint.worker_state(self.rank)
+        self.engine.load_state({name: tensor for name, tensor in tensors.items() if not name.startswith("random/")}, numbers)
+        restore_random_state(tensors)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the last known value of every metric."""
+        return self.progress.metrics | convergence_metrics(self.progress.curve)
+
+    def conclude(self, outcome: Outcome, reason: str) -> Result:
+        """Write weights, documents and result, drop the optimizer states, and return the result. Called on every worker."""
+        if outcome is Outcome.COMPLETED:
+            with self.engine.whole() as model:
+                if self.rank == 0:
+                    replace_folder(self.folder / WEIGHTS_FOLDER, partial(self.config.method.save, model))
+        if self.evaluation is None and outcome in (Outcome.COMPLETED, Outcome.PRUNED):
+            self._evaluate()  # taken up after its last rung: the documents were not kept
+        result = self._result(outcome, reason)
+        if self.rank == 0:
+            if self.evaluation is not None:
+                write_documents(self.folder, self.evaluation.documents)
+            save_result(self.folder, result)
+            self.checkpoints.drop_states(self.progress.step)
+        barrier()
+        return result
+
+    def give_up(self, error: BaseException) -> Result:
+        """Return an out-of-memory result. With several workers the error is raised again, since the others wait in vain."""
+        reason = f"{str(error).strip().splitlines()[0]} (try a smaller batch.micro_blocks)"
+        result = self._result(Outcome.OUT_OF_MEMORY, reason)
+        save_result(self.folder, result)
+        if self.world_size > 1:
+            raise error
+        return result
+
+    def _result(self, outcome: Outcome, reason: str) -> Result:
+        return Result(
+            uid=self.config.uid,
+            outcome=outcome,
+            reason=reason,
+            tokens=self.progress.tokens,
+            metrics=self.metrics(),
+            rungs=tuple(self.progress.rungs),
+            curve=tuple(self.progress.curve),
+            facts=self.facts,
+            started=self._started,
+            ended=time.time(),
+        )
+
+    def close(self) -> None:
+        """Let go of the model and of everything DeepSpeed attached to the process."""
+        self.engine.close()
+        del self.engine, self.model
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def measure_base(config: TrialConfig) -> Result:
+    """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
+    ended = load_result(Path(config.folder))
+    if ended is not None:
+        return ended
+    started = time.time()
+    rank, _ = join_group()
+    model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
+    evaluation = evaluate(model, Path(config.data.folder), "validation")
+    metrics = evaluation.metrics(None)
+    names = [name.split("/")[1] for name in metrics if name.startswith("retained/")]
+    metrics |= {f"retention/{name}": 1.0 for name in names} | {"efficiency/total_parameters": float(count_parameters(model)[1])}
+    result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time())
+    if rank == 0:
+        write_documents(Path(config.folder), evaluation.documents)
+        write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
+        save_result(Path(config.folder), result)
+    return result
+
+
+def open_test(config: TrialConfig) -> Result:
+    """Measure the test split with the weights that training left, or with the base where there are none; once.
+
+    Adds the `test/*` metrics to `result.json` and the test documents to the run's documents. Raises FileNotFoundError where the
+    run has no result yet.
+    """
+    folder = Path(config.folder)
+    result = load_result(folder)
+    if result is None:
+        raise FileNotFoundError(f"{folder}: no result.json: the test split is opened for ended runs only")
+    if any(name.startswith("test/") for name in result.metrics):
+        return result
+    rank, _ = join_group()
+    weights = folder / WEIGHTS_FOLDER
+    model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
+    with torch.no_grad(), autocast(config):
+        evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
+    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(read_base(config))})
+    if rank == 0:
+        write_documents(folder, evaluation.documents)
+        save_result(folder, result)
+    barrier()
+    return result
+
+
+@contextmanager
+def own_random_state(seed: int) -> Iterator[None]:
+    """Seed torch's generators within, and leave them afterwards as they were."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or, where torch has no class for it, on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _ask(report: Report, rung: RungReport) -> bool:
+    """Report on rank 0 and return its answer on every worker."""
+    rank, _ = join_group()
+    return broadcast_flag(report(rung) if rank == 0 else False)

@@ -1,0 +1,182 @@
+"""The command line: `hikaku tune STUDY` and what goes with it.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. What is wrong is told in one line; --debug shows the traceback.
+Nothing heavy is imported before the command that needs it.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from hikaku.study import Study
+
+app = typer.Typer(
+    name="hikaku",
+    help="LoRA or full fine-tuning, and with which rank, alpha and learning rate? A search on Ray that answers with evidence.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="study file, e.g. studies/quickstart.yaml")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="A.B=C", help="change a key of the study file; may be repeated")]
+State = Annotated[Path | None, typer.Option("--state", help="folder of all studies' state [default: $HIKAKU_STATE, or the user's data directory]")]
+Address = Annotated[str | None, typer.Option("--address", help="Ray cluster [default: $RAY_ADDRESS, or this machine]")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="show the traceback of whatever goes wrong")] = False) -> None:
+    if debug:
+        os.environ["HIKAKU_DEBUG"] = "1"
+
+
+@app.command()
+def tune(study: StudyPath, overrides: Overrides = [], state: State = None, address: Address = None, as_json: AsJson = False) -> None:  # noqa: B006
+    """Run a study to its end, or take it up where it stopped."""
+    known = _read(study, overrides)
+    from hikaku.launcher import run_study
+
+    summary = run_study(known, state=state, address=address)
+    if as_json:
+        _print_json({"study": summary.name, "folder": str(summary.folder), "outcomes": summary.outcomes, "best": summary.best, "report": summary.report and str(summary.report)})
+    if summary.interrupted:
+        print(f"interrupted: go on with `{_same_command()}`", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(130)
+
+
+@app.command()
+def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+    """Check a study file and print its plan: trials, rungs, parameters, memory, disk, and what cannot fit."""
+    known = _read(study, overrides)
+    from rich.console import Console
+
+    from hikaku.plan import make_plan, print_plan
+    from hikaku.places import state_root
+
+    plan = make_plan(known, state_root(state))
+    if as_json:
+        _print_json(plan.as_json())
+    else:
+        print_plan(plan, Console(soft_wrap=True))
+
+
+@app.command()
+def report(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+    """Write the report of a study from what MLflow recorded, and print where it lies."""
+    known = _read(study, overrides)
+    from analysis.report import build_report
+
+    built = build_report(known.name, _store(known, state))
+    if as_json:
+        _print_json(built.as_json())
+    else:
+        from hikaku.places import state_root
+
+        print(built.write(state_root(state) / known.name))  # noqa: T201
+
+
+@app.command()
+def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+    """Show how far a study is: every trial, its rung and its outcome."""
+    known = _read(study, overrides)
+    from hikaku.places import state_root
+    from hikaku.status import print_status, read_status
+
+    found = read_status(known, state_root(state) / known.name)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        print_status(found)
+
+
+@app.command()
+def ui(study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None, state: State = None, port: Annotated[int, typer.Option()] = 5000) -> None:
+    """Open MLflow's UI on the store that holds the studies' runs."""
+    known = _read(study, []) if study else None
+    from hikaku.tracking import open_ui
+
+    open_ui(_store(known, state), port=port, study=known.name if known else None)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has and lacks: GPU, memory, disk, versions, tokens."""
+    from hikaku.doctor import examine, print_findings
+
+    findings = examine()
+    if as_json:
+        _print_json(findings.as_json())
+    else:
+        print_findings(findings)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from hikaku.study_file import study_schema
+
+    _print_json(study_schema())
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code; no traceback reaches a person who did not ask for it."""
+    try:
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as end:
+        code = end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say(130, f"interrupted: go on with `{_same_command()}`")
+    except _usage_error() as error:
+        code = _say(2, error.format_message())
+    except ValueError as error:
+        code = _say(2, _one_line(error))
+    except Exception as error:
+        code = _say(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+    sys.exit(code)
+
+
+def _usage_error() -> type[Any]:
+    from typer._click.exceptions import ClickException
+
+    return ClickException
+
+
+def _say(code: int, line: str) -> int:
+    if os.environ.get("HIKAKU_DEBUG") == "1":
+        traceback.print_exc()
+    print(line, file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _same_command() -> str:
+    return " ".join(["hikaku", *sys.argv[1:]])
+
+
+def _read(study: Path, overrides: list[str]) -> "Study":
+    from hikaku.study_file import read_study
+
+    return read_study(study, overrides)
+
+
+def _store(study: "Study | None", state: Path | None) -> str:
+    from hikaku.places import state_root
+    from hikaku.tracking import create_store
+
+    return (study and study.tracking.uri) or create_store(state_root(state))
+
+
+def _print_json(plain: Mapping[str, Any]) -> None:
+    print(json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False))  # noqa: T201

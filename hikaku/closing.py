@@ -1,0 +1,63 @@
+"""The end of a study: which trials are the best, the test split opened for them, and how well the rungs ranked."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from hikaku.pruner import ENDING, rung_attribute
+from hikaku.record import Outcome
+from hikaku.trial_store import outcome_of
+
+OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, unix_time
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """How well the values at a rung ranked the final values of the trials of an arm."""
+
+    arm: str
+    tokens: int
+    trials: int
+    spearman: float | None  # None with fewer than three completed trials, or when all values are equal
+
+    def __str__(self) -> str:
+        value = "too few completed trials to say" if self.spearman is None else f"{self.spearman:.2f}"
+        return f"{self.arm}: rank correlation (Spearman) of the rung at {self.tokens:,} tokens with the end: {value} (n = {self.trials})"
+
+
+def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+    """Return the completed trial with the best first objective; the earlier of equals; None without one."""
+    completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
+    sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    return min(completed, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
+
+
+def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:
+    """Return each rung's Spearman correlation with the final value, over the completed trials, which alone have one."""
+    from scipy.stats import spearmanr
+
+    completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
+    correlations: list[RankCorrelation] = []
+    for tokens in rungs:
+        pairs = [(trial.user_attrs[rung_attribute(tokens)]["value"], trial.user_attrs[ENDING]["values"][0]) for trial in completed if rung_attribute(tokens) in trial.user_attrs]
+        early, final = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        is_ranked = len(pairs) > 2 and len(set(early)) > 1 and len(set(final)) > 1
+        correlations.append(RankCorrelation(arm, tokens, len(pairs), float(spearmanr(early, final).statistic) if is_ranked else None))
+    return correlations
+
+
+def log_opening(folder: Path, uid: str) -> None:
+    """Write down that a test split is about to be opened for a run; it counts even if the measurement then fails."""
+    with (folder / OPENINGS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"uid": uid, "unix_time": time.time()}) + "\n")
+
+
+def count_openings(folder: Path) -> int:
+    """Return how often the test split was opened."""
+    path = folder / OPENINGS_FILE
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0

@@ -1,0 +1,130 @@
+"""The Ray cluster a study runs on: started or joined, asked what it has, and kept quiet."""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+
+from hikaku.study import Resources, Study
+from trainables.config import Precision
+from trainables.trial import ENVIRONMENT, Share, Work
+
+CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
+NAMESPACE = "hikaku"
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the trials compute on."""
+
+    kind: Literal["cpu", "gpu"]
+    name: str
+    bf16: bool
+
+
+@contextlib.contextmanager
+def open_cluster(address: str | None, logs: Path) -> Iterator[None]:
+    """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end.
+
+    Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
+    from outside are never given back. Raises ValueError when no cluster answers at the address.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    os.environ.update(ENVIRONMENT)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    local: dict[str, Any] = {"include_dashboard": True} if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
+        except (ConnectionError, RuntimeError) as error:
+            raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+    _log_to_file(logs / "ray.log")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _log_to_file(path: Path) -> None:
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.air"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = ([handler] if name == "ray" else []), name != "ray"
+        logger.setLevel(logging.WARNING)
+
+
+def check_storage(study: Study) -> None:
+    """Refuse SQLite where Ray has nodes on several machines. Raises ValueError."""
+    machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    refuse_sqlite(study, len(machines))
+
+
+def refuse_sqlite(study: Study, machines: int) -> None:
+    """Raise ValueError when a study of several machines would keep its trials in SQLite."""
+    if machines > 1 and (study.storage is None or study.storage.startswith("sqlite")):
+        raise ValueError(f"storage: SQLite does not serve {machines} machines; allowed: a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna")
+
+
+def share_of(resources: Resources, work: Work | None = None) -> Share:
+    """Return what one trial takes of the cluster: `gpus_per_worker: auto` is 1 where the cluster has any GPU."""
+    gpus = resources.gpus_per_worker
+    if gpus == "auto":
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+    return Share(workers=resources.workers, cpus=resources.cpus_per_worker, gpus=gpus, retries=resources.retries, work=work)
+
+
+def count_concurrent(resources: Resources, share: Share) -> int:
+    """Return how many trials run at once. Raises ValueError when not even one fits."""
+    has = ray.cluster_resources()
+    fitting = share.fits(has.get("CPU", 0), has.get("GPU", 0))
+    if fitting < 1:
+        needs = f"{share.workers} x ({share.cpus:g} CPU, {share.gpus:g} GPU)"
+        raise ValueError(f"resources: a trial needs {needs}; the cluster has {has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU")
+    return fitting if resources.concurrent_trials == "auto" else resources.concurrent_trials
+
+
+def read_device(share: Share) -> Device:
+    """Return the device of the trials, asked on a node that has it."""
+    if share.gpus:
+        return ray.get(ray.remote(num_cpus=0, num_gpus=share.gpus)(_read_gpu).remote())
+    return read_cpu()
+
+
+def read_cpu() -> Device:
+    """Return this machine's CPU; bf16 where it has instructions for it, since without them bf16 is slower than fp32."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        lines = ""
+    name = re.search(r"^model name\s*: (.*)$", lines, re.MULTILINE)
+    return Device("cpu", name.group(1) if name else "CPU", CPU_BF16.search(lines) is not None)
+
+
+def _read_gpu() -> Device:
+    import torch
+
+    return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: Device) -> Precision:
+    """Return the precision that trials compute in.
+
+    `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on every CPU, so that a study on CPUs gives the same numbers on all of
+    them. Raises ValueError when the device lacks what was asked for.
+    """
+    if asked == "auto":
+        return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
+    if asked == "bf16" and not device.bf16:
+        raise ValueError(f"training.precision: got bf16, which {device.name} lacks; allowed: auto, fp32{'' if device.kind == 'cpu' else ', fp16'}")
+    if asked == "fp16" and device.kind == "cpu":
+        raise ValueError("training.precision: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, and bf16 where the CPU has it")
+    return asked

@@ -1,0 +1,269 @@
+"""A whole study, from its checked file to its report: prepares, searches on Ray, opens the test split, reports.
+
+Everything it does can be interrupted at any instant and done again: running the same study resumes it.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from hikaku.closing import correlate_rungs, count_openings, log_opening
+from hikaku.cluster import check_storage, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.progress import LiveTable
+from hikaku.record import Outcome, TrialStatus, load_result, trial_folder, write_atomically
+from hikaku.referee import Referee, Setting
+from hikaku.searcher import RefereeSearcher
+from hikaku.study import Study, describe_change
+from trainables.config import Precision
+from trainables.corpora.prepare import digest_data, prepare_data
+from trainables.model_source import resolve_model
+from trainables.trial import Job, Share, TrialProcess, Work, measure
+
+STUDY_FILE = "study.json"
+REFRESH = 0.5  # seconds between two looks at the referee
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What a run of a study came to."""
+
+    name: str
+    folder: Path
+    outcomes: dict[str, int]
+    best: dict[str, str]  # arm -> uid
+    openings: int
+    report: Path | None = None
+    interrupted: bool = False
+    lines: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 for a finished study in which something completed, 130 after an interruption, else 1."""
+        return 130 if self.interrupted else 0 if self.best else 1
+
+
+def state_root(state: Path | None = None) -> Path:
+    """Return the absolute folder that holds studies' state: `state`, $HIKAKU_STATE, or one in the user's data directory."""
+    import platformdirs
+
+    return Path(state or os.environ.get("HIKAKU_STATE") or platformdirs.user_data_dir("hikaku")).expanduser().absolute()
+
+
+def run_study(study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None) -> StudySummary:
+    """Return the summary of a study after running, or resuming, it to its end.
+
+    `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
+    terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here, was begun with
+    another configuration, or is being run by another process.
+    """
+    folder = state_root(state) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    say = say or LiveTable.say
+    with _study_lock(study, folder), contextlib.ExitStack() as stack:
+        launch = Launch(study, folder, address, say, work, stack)
+        return launch.run()
+
+
+@contextlib.contextmanager
+def _study_lock(study: Study, folder: Path) -> Iterator[None]:
+    path = folder / "lock"
+    holder = folder / "lock.json"
+    try:
+        with filelock.FileLock(path, timeout=0):
+            write_atomically(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
+            yield
+    except filelock.Timeout:
+        who = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
+        raise ValueError(f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})") from None
+
+
+class Launch:
+    """One run of a study; the cluster is opened when first needed, which a finished study never does."""
+
+    def __init__(self, study: Study, folder: Path, address: str | None, say: Say, work: Work | None, stack: contextlib.ExitStack) -> None:
+        self.study, self.folder, self.address, self.say, self.work = study, folder, address, say, work
+        self._stack = stack
+        self._share: Share | None = None
+
+    def run(self) -> StudySummary:
+        """Return the summary after every missing part of the study is done."""
+        setting = self._prepare()
+        referee = Referee(self.study, setting)
+        if not (referee.is_done() and self._is_opened(referee.best())):
+            referee.close(finished=False, patience=0)
+            return self._search(setting)
+        self.say(f"{self.study.name}: all trials have ended; nothing to run")
+        return self._conclude(referee.snapshot(), referee.best(), [], referee.close(finished=True))
+
+    # -- before ----------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> Setting:
+        """Return where the study runs, after making model and data present and checking that it is the study begun here."""
+        study = self.study
+        model = resolve_model(study.model, fetch=True)
+        assert model.folder is not None
+        assert model.digest is not None
+        precision = self._precision()
+        digests = digest_data(study.data)
+        self._check_identity(study.identity(precision, digests, model.digest))
+        data = self.folder / "data"
+        prepare_data(study.data, model.folder, study.training.batch.sequence_length, data)
+        self.say(f"{study.name}: precision {precision}, state in {self.folder}")
+        tags = {"model": study.model.name, "model_digest": model.digest, "licence": study.model.licence, "precision": precision}
+        if study.model.revision:
+            tags["revision"] = study.model.revision
+        return Setting(self.folder, model.folder, data, precision, self._tracking_uri(), tags, dict(digests))
+
+    def _precision(self) -> Precision:
+        """Return the precision, resolved once: a study that was begun keeps what `auto` meant then."""
+        begun = self._stored_identity()
+        if self.study.training.precision == "auto" and begun is not None:
+            return begun["training"]["precision"]
+        return resolve_precision(self.study.training.precision, read_device(self._on_cluster()))
+
+    def _stored_identity(self) -> dict[str, Any] | None:
+        path = self.folder / STUDY_FILE
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def _check_identity(self, identity: dict[str, Any]) -> None:
+        begun = self._stored_identity()
+        change = describe_change(begun, json.loads(json.dumps(identity))) if begun is not None else None
+        if change is not None:
+            raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
+        write_atomically(self.folder / STUDY_FILE, json.dumps(identity, indent=1))
+
+    def _tracking_uri(self) -> str:
+        from hikaku.tracking import create_store
+
+        return self.study.tracking.uri or create_store(self.folder.parent)
+
+    def _on_cluster(self) -> Share:
+        """Return a trial's share of the cluster, which is opened at the first call and left when the run ends."""
+        if self._share is None:
+            self._stack.enter_context(open_cluster(self.address, self.folder / "logs"))
+            check_storage(self.study)
+            self._share = share_of(self.study.resources, self.work)
+        return self._share
+
+    # -- the search ------------------------------------------------------------------------------------------
+
+    def _search(self, setting: Setting) -> StudySummary:
+        share = self._on_cluster()
+        concurrent = count_concurrent(self.study.resources, share)
+        name = f"referee-{self.study.name}-{uuid.uuid4().hex[:8]}"
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        referee = ray.remote(Referee).options(name=name, num_cpus=0, scheduling_strategy=here).remote(self.study, setting)
+        interrupted = False
+        best: dict[str, str] = {}
+        try:
+            self._measure(referee, setting, share, [("base", f"{self.study.name}/base")])
+            self._tune(name, referee, share, concurrent)
+            best = ray.get(referee.best.remote())
+            self._open_test(referee, setting, share, best)
+        except KeyboardInterrupt:
+            interrupted = True
+            self.say(f"{self.study.name}: interrupted; the same command goes on from here")
+        rows, correlations = ray.get([referee.snapshot.remote(), referee.correlations.remote()])
+        unwritten = ray.get(referee.close.remote(finished=not interrupted, patience=5 if interrupted else 60))
+        return self._conclude(rows, best, correlations, unwritten, interrupted=interrupted)
+
+    def _measure(self, referee: Any, setting: Setting, share: Share, jobs: list[tuple[Job, str]]) -> None:
+        """Run jobs that are no trials, with a trial's resources, one after another in one process."""
+        missing = [(job, self._config(setting, uid)) for job, uid in jobs if not _is_measured(self.folder, job, uid)]
+        if not missing:
+            return
+        ray.get(ray.remote(max_retries=share.retries)(measure).options(**share.of_task()).remote(missing, share))
+        ray.get([referee.mark.remote(uid) for _, uid in jobs])
+
+    def _config(self, setting: Setting, uid: str) -> dict[str, Any]:
+        stored = trial_folder(self.folder, uid) / "config.json"
+        if not uid.endswith("/base"):
+            return json.loads(stored.read_text(encoding="utf-8"))
+        base = self.study.trial_config(
+            uid=uid,
+            seed=self.study.derive_seed("base"),
+            folder=trial_folder(self.folder, uid),
+            model_folder=setting.model_folder,
+            precision=setting.precision,
+            data_folder=setting.data_folder,
+            base_folder=None,
+            params={},
+        )
+        return base.model_dump(mode="json")
+
+    def _tune(self, name: str, referee: Any, share: Share, concurrent: int) -> None:
+        """Let Ray Tune run the referee's trials, and show them, until there are no more."""
+        run = f"tune-{time.strftime('%Y%m%d-%H%M%S')}"
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(TrialProcess, referee=name, share=share), share.of_trainable()),
+            tune_config=tune.TuneConfig(
+                search_alg=RefereeSearcher(name), num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+            ),
+            run_config=tune.RunConfig(
+                name=run, storage_path=str(self.folder / "logs"), verbose=0, log_to_file=True, failure_config=tune.FailureConfig(max_failures=share.retries)
+            ),
+        )
+        errors: list[BaseException] = []
+        thread = threading.Thread(target=_run_tuner, args=(tuner, errors), name="tuner", daemon=True)
+        thread.start()
+        with LiveTable(self.study) as table:
+            while thread.is_alive():
+                table.update(ray.get(referee.snapshot.remote()))
+                thread.join(REFRESH)
+            table.update(ray.get(referee.snapshot.remote()))
+        if errors:
+            raise RuntimeError(f"Ray Tune ended early: {errors[0]}") from errors[0]
+
+    # -- after -----------------------------------------------------------------------------------------------
+
+    def _is_opened(self, best: dict[str, str]) -> bool:
+        return all(_is_measured(self.folder, "test", uid) for uid in (f"{self.study.name}/base", *best.values()))
+
+    def _open_test(self, referee: Any, setting: Setting, share: Share, best: dict[str, str]) -> None:
+        """Measure the test split for the base, whose figures retention needs, and then for the best of each arm."""
+        uids = [f"{self.study.name}/base", *best.values()]
+        for uid in uids:
+            if not _is_measured(self.folder, "test", uid):
+                log_opening(self.folder, uid)
+        self._measure(referee, setting, share, [("test", uid) for uid in uids])
+
+    def _conclude(self, rows: list[TrialStatus], best: dict[str, str], correlations: list[Any], unwritten: str, *, interrupted: bool = False) -> StudySummary:
+        lines = [str(each) for each in correlations] + ([unwritten] if unwritten else [])
+        for line in lines:
+            self.say(line)
+        outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
+        report = None if interrupted or unwritten else self._report()
+        return StudySummary(self.study.name, self.folder, outcomes, best, count_openings(self.folder), report, interrupted, tuple(lines))
+
+    def _report(self) -> Path:
+        from analysis.report import build_report
+
+        path = build_report(self.study.name, self._tracking_uri()).write(self.folder)
+        self.say(f"report: {path}")
+        return path
+
+
+def _run_tuner(tuner: tune.Tuner, errors: list[BaseException]) -> None:
+    try:
+        tuner.fit()
+    except Exception as error:  # noqa: BLE001 - shown by the main thread
+        errors.append(error)
+
+
+def _is_measured(folder: Path, job: Job, uid: str) -> bool:
+    result = load_result(trial_folder(folder, uid))
+    return result is not None and (job != "test" or any(name.startswith("test/") for name in result.metrics))

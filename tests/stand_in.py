@@ -1,0 +1,104 @@
+"""A study that needs no torch, and a worker that stands in for training: its perplexity follows a formula."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from hikaku.record import Outcome, Result, RungReport, save_result
+from hikaku.referee import Referee, Setting
+from hikaku.study import Study
+from trainables.config import TrialConfig
+
+
+def write_model(folder: Path) -> Path:
+    """Write a model folder that resolves and tokenises, though nothing can be computed with it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 256}
+    (folder / "config.json").write_text(json.dumps(shape))
+    (folder / "model.safetensors").write_bytes(b"")
+    tokenizer = Tokenizer(models.BPE(vocab={"<|endoftext|>": 0} | {letter: n for n, letter in enumerate("abcdefgh ", start=1)}, merges=[], unk_token="<|endoftext|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}))
+    return folder
+
+
+def make_study(folder: Path, **changes: Any) -> Study:
+    """Return a small study of two arms whose model and text lie in `folder`."""
+    write_model(folder / "model")
+    for name in ("adapted", "retained"):
+        texts = folder / name
+        texts.mkdir(parents=True, exist_ok=True)
+        for number in range(12):
+            (texts / f"{number:02}.txt").write_text(f"{'abcdefgh'[number % 8]} b c d e f g h " * 20)
+    plain: dict[str, Any] = {
+        "name": "small",
+        "model": {"path": str(folder / "model"), "licence": "none"},
+        "data": {"adapted": {"role": "adapt", "path": str(folder / "adapted")}, "retained": {"role": "retain", "path": str(folder / "retained")}},
+        "arms": {
+            "lora": {
+                "method": "lora",
+                "space": {"method.rank": {"choices": [4, 8, 16]}, "method.alpha_over_rank": 2.0, "optimizer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}},
+                "starts": [{"method.rank": 16, "optimizer.learning_rate": 3e-4}],
+            },
+            "full": {"method": "full", "space": {"optimizer.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}},
+        },
+        "budget": {"trials": 4, "tokens": 900},
+        "pruning": {"first_rung": 100, "reduction_factor": 3},
+        "training": {"batch": {"sequence_length": 16, "blocks": 2, "micro_blocks": 2}, "schedule": {"warmup_share": 0.1}},
+        "objectives": [{"metric": "eval/perplexity"}],
+    }
+    return Study.model_validate(plain | changes)
+
+
+def make_referee(study: Study, folder: Path) -> Referee:
+    return Referee(study, Setting(folder / study.name, folder / "model", folder / "data", "fp32"))
+
+
+def metrics_at(config: TrialConfig, tokens: int) -> dict[str, float]:
+    """Return metrics that fall with tokens towards a floor set by the learning rate; the highest rates forget most."""
+    distance = abs(math.log10(config.optimizer.learning_rate) + 3.5)
+    perplexity = 10 + 5 * distance + 100 / math.sqrt(tokens)
+    return {"eval/perplexity": perplexity, "retention/retained": 1.2 - 150 * config.optimizer.learning_rate, "efficiency/tokens_per_second": 1000.0}
+
+
+def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float) -> Result:
+    metrics = metrics_at(config, tokens) | more if tokens else {}
+    return Result(uid=config.uid, outcome=outcome, tokens=tokens, metrics=metrics, started=time.time(), ended=time.time())
+
+
+def work(what: dict[str, Any]) -> None:
+    """Do what `trainables.trial.work` does, with the formula; seconds per rung are in the environment."""
+    from trainables.trial import ask_referee
+
+    config = TrialConfig.unflatten(what["flat"])
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json())
+    if what["job"] != "trial":
+        result = result_of(config, Outcome.COMPLETED, 900)
+        more = {"test/perplexity": 1.0} if what["job"] == "test" else {}
+        save_result(folder, result.model_copy(update={"metrics": result.metrics | more}))
+        return
+    report = ask_referee(what["referee"], config.uid)
+    for tokens in (*config.budget.rungs, config.budget.tokens):
+        time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")))
+        misbehave(config, tokens)
+        if not report(RungReport(tokens=tokens, metrics=metrics_at(config, tokens), unix_time=time.time())) and tokens < config.budget.tokens:
+            save_result(folder, result_of(config, Outcome.PRUNED, tokens))
+            return
+    save_result(folder, result_of(config, Outcome.COMPLETED, config.budget.tokens))
+
+
+def misbehave(config: TrialConfig, tokens: int) -> None:
+    """Raise, or die, in the trials that the environment names as `uid=error,uid=death`."""
+    wanted = dict(pair.split("=") for pair in os.environ.get("STAND_IN_ERRORS", "").split(",") if pair)
+    if wanted.get(config.uid) == "error":
+        raise RuntimeError("a line of detail\nthe trial's own error")
+    if wanted.get(config.uid) == "death":
+        os._exit(1)

@@ -1,0 +1,35 @@
+"""What was built, read back and compared with what was asked, and on what it runs."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.config import TrialConfig
+from trainables.engine import device_of_worker
+from trainables.model_shape import read_model_shape
+
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed")
+
+
+def read_machine(config: TrialConfig) -> dict[str, str]:
+    """Return device, precision and versions."""
+    device = device_of_worker()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    versions = {f"version.{library}": importlib.metadata.version(library) for library in LIBRARIES}
+    return {"device": name, "precision": config.model.precision, "version.python": platform.python_version(), **versions}
+
+
+def read_built(model: Any, config: TrialConfig, parameters: tuple[int, int], peak_learning_rate: float) -> dict[str, str]:
+    """Return rank, scale, learning rate and (trainable, total) parameters as the built objects have them.
+
+    Raises AssertionError, naming both values, where one is not what was asked or what the formula says.
+    """
+    asked = config.optimizer.learning_rate
+    assert peak_learning_rate == asked, f"optimizer.learning_rate is {asked}, the built optimizer's highest is {peak_learning_rate}"
+    formula, trainable = config.method.trainable_parameters(read_model_shape(Path(config.model.folder))), parameters[0]
+    assert trainable == formula, f"{config.method.name}: {formula} trainable parameters by formula, {trainable} in the built model"
+    built = config.method.read_back(model) | {"optimizer.learning_rate": peak_learning_rate}
+    return {f"built.{name}": repr(value) for name, value in built.items()} | {"built.parameters": f"{trainable} of {parameters[1]}"}

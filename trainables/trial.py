@@ -1,0 +1,156 @@
+"""One trial on Ray: its workers are started, their reports reach the referee, its end is told.
+
+A trial of one worker runs in Ray Train's local mode inside the process that Tune gave it; the process serves trial after trial, so that
+imports and DeepSpeed's first start are paid once. A trial of several workers is a `TorchTrainer` of its own.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from filelock import FileLock
+from ray import tune
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from hikaku.record import Outcome, Result, RungReport, load_result, save_result
+from trainables.config import TrialConfig
+
+Job = Literal["trial", "base", "test"]
+Work = Callable[[dict[str, Any]], None]
+DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
+
+# Ray Train's helpers poll every two seconds by default, which is long beside a short trial.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one trial takes of a cluster."""
+
+    workers: int
+    cpus: float  # per worker
+    gpus: float  # per worker
+    retries: int
+    work: Work | None = None  # what a worker does instead of `work`; for tests
+
+    def of_trainable(self) -> dict[str, float]:
+        """Return what Tune must reserve for a trial's own process, whose workers beyond one reserve for themselves."""
+        return {"CPU": self.cpus, "GPU": self.gpus} if self.workers == 1 else {"CPU": DRIVER_CPUS}
+
+    def of_task(self) -> dict[str, float]:
+        """Return the same for a plain Ray task."""
+        reserved = self.of_trainable()
+        return {"num_cpus": reserved["CPU"], "num_gpus": reserved.get("GPU", 0)}
+
+    def fits(self, cpus: float, gpus: float) -> int:
+        """Return how many trials run at once on so many CPUs and GPUs."""
+        per_trial = self.workers * self.cpus + (DRIVER_CPUS if self.workers > 1 else 0)
+        by_gpu = gpus // (self.workers * self.gpus) if self.gpus else float("inf")
+        return int(min(cpus // per_trial, by_gpu))
+
+
+class TrialProcess(tune.Trainable):
+    """A process that runs one trial after another, each in one step."""
+
+    def setup(self, config: dict[str, Any], referee: str = "", share: Share | None = None) -> None:
+        """Remember who judges and what the trial may take."""
+        self._referee, self._share = referee, share
+
+    def step(self) -> dict[str, Any]:
+        """Run the trial to its end."""
+        assert self._share is not None
+        outcome = conduct(dict(self.config), self._referee, self._share)
+        return {"done": True, "outcome": str(outcome)}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial into this process."""
+        self.config = new_config
+        return True
+
+
+def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
+    """Return how a trial was counted after running it to its end and telling the referee.
+
+    An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
+    """
+    config = TrialConfig.unflatten(flat)
+    folder, started = Path(config.folder), time.time()
+    actor = ray.get_actor(referee)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
+    with FileLock(folder / "lock", timeout=120):
+        try:
+            result = run_job("trial", config, share, referee)
+        except Exception as error:  # noqa: BLE001 - whatever it is, one trial must not end the study
+            result = Result(uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time())
+            save_result(folder, result)
+        return Outcome(ray.get(actor.finish.remote(config.uid, result)))
+
+
+def run_job(job: Job, config: TrialConfig, share: Share, referee: str = "") -> Result:
+    """Return the result of a trial, of measuring the base, or of opening the test split, run by Ray Train's workers."""
+    what = {"job": job, "flat": config.flatten(), "referee": referee, "threads": max(1, int(share.cpus))}
+    run = RunConfig(name=config.uid.replace("/", "-"), storage_path=config.folder, failure_config=FailureConfig(max_failures=share.retries))
+    if share.workers == 1:
+        # Not TorchTrainer's local mode: it destroys the process group at the end, and DeepSpeed cannot start again without it.
+        DataParallelTrainer(share.work or work, train_loop_config=what, scaling_config=ScalingConfig(num_workers=0), run_config=run).fit()
+    else:
+        make_torch_trainer(what, share, run).fit()
+    result = load_result(Path(config.folder))
+    assert result is not None, "a worker returns only after writing its result"
+    return result
+
+
+def make_torch_trainer(what: dict[str, Any], share: Share, run: RunConfig) -> TorchTrainer:
+    """Return the trainer of a job with workers of its own."""
+    scaling = ScalingConfig(
+        num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+    )
+    return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=run)
+
+
+def work(what: dict[str, Any]) -> None:
+    """Do one worker's part of a job, in the process where Ray Train calls it."""
+    import torch
+
+    from trainables import worker
+
+    os.environ["OMP_NUM_THREADS"] = str(what["threads"])
+    torch.set_num_threads(what["threads"])
+    config = TrialConfig.unflatten(what["flat"])
+    if what["job"] == "trial":
+        worker.run_trial(config, ask_referee(what["referee"], config.uid))
+    elif what["job"] == "base":
+        worker.measure_base(config)
+    else:
+        worker.open_test(config)
+
+
+def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:
+    """Return the `report` that a trial is handed: it asks the referee and waits for the answer."""
+    actor = ray.get_actor(referee)
+    return lambda report: ray.get(actor.report.remote(uid, report))
+
+
+def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
+    """Return the results of jobs, given with their nested configs and done one after another in this process, which the launcher has placed."""
+    return [run_job(job, TrialConfig.model_validate(config), share) for job, config in jobs]
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
