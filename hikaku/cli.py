@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
     from hikaku.study import Study
@@ -28,7 +29,9 @@ app = typer.Typer(
 
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="study file, e.g. studies/quickstart.yaml")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="A.B=C", help="change a key of the study file; may be repeated")]
-State = Annotated[Path | None, typer.Option("--state", help="folder of all studies' state [default: $HIKAKU_STATE, or the user's data directory]")]
+State = Annotated[
+    Path | None, typer.Option("--state", help="folder of all studies' state [default: $HIKAKU_STATE, or the user's data directory]")
+]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster [default: $RAY_ADDRESS, or this machine]")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
@@ -47,10 +50,16 @@ def tune(study: StudyPath, overrides: Overrides = [], state: State = None, addre
 
     summary = run_study(known, state=state, address=address)
     if as_json:
-        _print_json({"study": summary.name, "folder": str(summary.folder), "outcomes": summary.outcomes, "best": summary.best, "report": summary.report and str(summary.report)})
-    if summary.interrupted:
-        print(f"interrupted: go on with `{_same_command()}`", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(130)
+        _print_json(
+            {
+                "study": summary.name,
+                "folder": str(summary.folder),
+                "outcomes": summary.outcomes,
+                "best": summary.best,
+                "report": summary.report and str(summary.report),
+            }
+        )
+    raise typer.Exit(summary.exit_code)
 
 
 @app.command()
@@ -99,7 +108,11 @@ def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_
 
 
 @app.command()
-def ui(study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None, state: State = None, port: Annotated[int, typer.Option()] = 5000) -> None:
+def ui(
+    study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None,
+    state: State = None,
+    port: Annotated[int, typer.Option()] = 5000,
+) -> None:
     """Open MLflow's UI on the store that holds the studies' runs."""
     known = _read(study, []) if study else None
     from hikaku.tracking import open_ui
@@ -130,24 +143,16 @@ def schema() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a person who did not ask for it."""
     try:
-        code = app(standalone_mode=False) or 0
-    except typer.Exit as end:
-        code = end.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        code = _say(130, f"interrupted: go on with `{_same_command()}`")
-    except _usage_error() as error:
+        code: int = app(standalone_mode=False) or 0
+        if code == 130:  # typer turns Ctrl-C into it
+            _say(code, f"interrupted: go on with `{_same_command()}`")
+    except TyperException as error:
         code = _say(2, error.format_message())
     except ValueError as error:
         code = _say(2, _one_line(error))
     except Exception as error:
         code = _say(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
     sys.exit(code)
-
-
-def _usage_error() -> type[Any]:
-    from typer._click.exceptions import ClickException
-
-    return ClickException
 
 
 def _say(code: int, line: str) -> int:

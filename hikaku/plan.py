@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from hikaku.study import Arm, Study
 from search_spaces.grammar import SearchSpace, describe
@@ -170,7 +169,9 @@ def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> I
     training = study.training
     batch = training.batch.model_copy(update={"micro_blocks": max(_values(arm.space, "batch.micro_blocks", training.batch.micro_blocks))})
     for label, method in _methods(arm):
-        parts = predict_memory(shape, method, batch, precision, training.activation_checkpointing, training.zero_stage, study.resources.workers)
+        parts = predict_memory(
+            shape, method, batch, precision, training.activation_checkpointing, training.zero_stage, study.resources.workers
+        )
         memory = {part: getattr(parts, part) / GIB for part in ("weights", "gradients", "optimizer", "activations", "peak")}
         trainable = method.trainable_parameters(shape)
         total = shape.parameters() + (trainable if isinstance(method, Lora) else 0)
@@ -237,14 +238,24 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Print the plan for people."""
     note = f" ({plan.model_note})" if plan.model_note else ""
     known = f"{plan.parameters:,} parameters" if plan.parameters is not None else "size unknown"
-    console.print(f"[bold]{plan.study}[/bold]: {plan.trials} trials in {len(plan.arms)} arms of {plan.tokens:,} tokens ({plan.steps:,} steps) each, {plan.precision}")
+    console.print(
+        f"[bold]{plan.study}[/bold]: {plan.trials} trials in {len(plan.arms)} arms of {plan.tokens:,} tokens ({plan.steps:,} steps) each, {plan.precision}"
+    )
     console.print(f"model       {plan.model}, {known}{note}", highlight=False)
-    console.print(f"objectives  {', '.join(plan.objectives)}" + (f"; feasible with {', '.join(plan.constraints)}" if plan.constraints else ""), highlight=False)
+    console.print(
+        f"objectives  {', '.join(plan.objectives)}" + (f"; feasible with {', '.join(plan.constraints)}" if plan.constraints else ""),
+        highlight=False,
+    )
     if plan.rungs:
-        console.print(f"rungs       {', '.join(f'{rung:,}' for rung in plan.rungs)} tokens, compared within {plan.stratum}", highlight=False)
+        console.print(
+            f"rungs       {', '.join(f'{rung:,}' for rung in plan.rungs)} tokens, compared within {plan.stratum}", highlight=False
+        )
     for arm in plan.arms:
         _print_arm(arm, console)
-    console.print(f"disk        {'unknown until the model is fetched' if plan.disk_gib is None else f'{plan.disk_gib:.2f} GiB at most'}", highlight=False)
+    console.print(
+        f"disk        {'unknown until the model is fetched' if plan.disk_gib is None else f'{plan.disk_gib:.2f} GiB at most'}",
+        highlight=False,
+    )
     for line in plan.notes:
         console.print(f"note        {line}", highlight=False)
     for line in plan.cannot_fit:
@@ -254,16 +265,21 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def _print_arm(arm: ArmPlan, console: Console) -> None:
-    console.print(f"\n[bold]{arm.name}[/bold] (method {arm.method}): {arm.trials} trials by {arm.sampler}, {arm.starts} of them known recipes", highlight=False)
+    console.print(
+        f"\n[bold]{arm.name}[/bold] (method {arm.method}): {arm.trials} trials by {arm.sampler}, {arm.starts} of them known recipes",
+        highlight=False,
+    )
     for name, values in arm.space.items():
         console.print(f"  {name:<28}{values}", highlight=False)
     if not arm.sizes:
         console.print("  parameters and memory unknown until the model is fetched")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    for column in ("", "trainable", "share", "weights", "gradients", "optimizer", "activations", "peak GiB"):
-        table.add_column(column, justify="right" if column else "left")
+    parts = ("weights", "gradients", "optimizer", "activations", "peak")
+    console.print(
+        f"  {'':<22}{'trainable':>15}{'share':>9}" + "".join(f"{part:>13}" for part in parts) + " GiB a worker",
+        style="dim",
+        highlight=False,
+    )
     for size in arm.sizes:
-        parts = (f"{size.memory[part]:.3f}" for part in ("weights", "gradients", "optimizer", "activations", "peak"))
-        table.add_row(f"  {size.label}", f"{size.trainable_parameters:,}", f"{size.trainable_share:.2%}", *parts)
-    console.print(table)
+        memory = "".join(f"{size.memory[part]:>13.3f}" for part in parts)
+        console.print(f"  {size.label:<22}{size.trainable_parameters:>15,}{size.trainable_share:>9.2%}{memory}", highlight=False)

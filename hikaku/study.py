@@ -82,7 +82,9 @@ class Objective(Section):
     """What one trial is judged by: a metric of hikaku.metrics, or a function of the metrics."""
 
     metric: str | None = None
-    function: DottedFunction | None = Field(default=None, description="package.module:function, called with the dict of metrics, returns a float")
+    function: DottedFunction | None = Field(
+        default=None, description="package.module:function, called with the dict of metrics, returns a float"
+    )
     direction: Literal["minimize", "maximize"] = Field(default="minimize", description="a known metric's own direction, unless given")
 
     @model_validator(mode="before")
@@ -134,7 +136,9 @@ class Study(Section):
     pruning: Pruning | None = None
     objectives: tuple[Objective, ...] = Field(default=(Objective(metric="eval/bits_per_character"),), min_length=1)
     constraints: tuple[Constraint, ...] = ()
-    own_metrics: dict[Name, DottedFunction] = Field(default_factory=dict, description="name -> package.module:function, reported as own/name")
+    own_metrics: dict[Name, DottedFunction] = Field(
+        default_factory=dict, description="name -> package.module:function, reported as own/name"
+    )
     resources: Resources = Resources()
     seed: int = Field(default=42, ge=0)
     tracking: Tracking = Tracking()

@@ -96,7 +96,9 @@ def _read_yaml(path: Path, places: dict[Location, str], prefix: Location) -> dic
     except IsADirectoryError:
         raise StudyFileError(f"{path}: got a folder; allowed: a YAML file") from None
     except UnicodeDecodeError as error:
-        raise StudyFileError(f"{path}:{1 + error.object[: error.start].count(10)}: got bytes that are not UTF-8; allowed: UTF-8 text") from None
+        raise StudyFileError(
+            f"{path}:{1 + error.object[: error.start].count(10)}: got bytes that are not UTF-8; allowed: UTF-8 text"
+        ) from None
     except OSError as error:
         raise StudyFileError(f"{path}: {error.strerror}") from None
     try:
@@ -295,13 +297,19 @@ def _translate(draft: _Draft, error: ValidationError) -> StudyFileError:
     if first["type"] == "extra_forbidden":
         return draft.refuse(where, f"unknown key; {suggest(str(first['loc'][-1]), _fields(Study, where[:-1]))}")
     if first["type"] == "missing":
-        return draft.refuse(where[:-1] if where[-1:] == first["loc"][-1:] else where, f"{first['loc'][-1]} is missing; allowed: a value for it")
+        return draft.refuse(
+            where[:-1] if where[-1:] == first["loc"][-1:] else where, f"{first['loc'][-1]} is missing; allowed: a value for it"
+        )
     return _refuse_at_key(draft, where, _describe(errors, first))
 
 
 def _describe(errors: Sequence[ErrorDetails], first: ErrorDetails) -> str:
     text = describe_error(first)
-    others = [describe_error(each) for each in errors if each is not first and each["loc"][:-1] == first["loc"][:-1] and each["input"] == first["input"]]
+    others = [
+        describe_error(each)
+        for each in errors
+        if each is not first and each["loc"][:-1] == first["loc"][:-1] and each["input"] == first["input"]
+    ]
     if first["loc"][-1:] != () and others and str(first["loc"][-1]).startswith(("literal", "int", "float", "str")):
         text = " or ".join([text, *(other.partition("; allowed: ")[2] for other in others)])
     return text
@@ -346,6 +354,7 @@ def _is_tag(key: str | int) -> bool:
 
 def _fields(model: type[BaseModel], where: Location) -> list[str]:
     """Return the keys that may stand in a section."""
+
     def models(annotation: Any) -> list[type[BaseModel]]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return [annotation]
@@ -353,7 +362,9 @@ def _fields(model: type[BaseModel], where: Location) -> list[str]:
 
     current = [model]
     for key in where:
-        current = [root for each in current for root in (models(each.model_fields["root"].annotation) if issubclass(each, RootModel) else [each])]
+        current = [
+            root for each in current for root in (models(each.model_fields["root"].annotation) if issubclass(each, RootModel) else [each])
+        ]
         named = [each.model_fields[str(key)].annotation for each in current if key in each.model_fields]
         current = [found for annotation in named for found in models(annotation)] if named else current
     return list(dict.fromkeys(name for each in current for name in each.model_fields))

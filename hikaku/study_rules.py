@@ -40,7 +40,9 @@ def check_spaces(study: "Study") -> None:
         where, fields = f"arms.{arm_name}.space", hyperparameters(arm)
         for name, parameter in arm.space.root.items():
             if name == "batch.sequence_length":
-                raise ValueError(f"{where}.{name}: got a searched length; allowed: training.batch.sequence_length, since texts are packed once for all trials")
+                raise ValueError(
+                    f"{where}.{name}: got a searched length; allowed: training.batch.sequence_length, since texts are packed once for all trials"
+                )
             if name not in fields:
                 raise ValueError(f"{where}.{name}: unknown name; {suggest(name, fields)}")
             annotation = fields[name]
@@ -51,7 +53,9 @@ def check_spaces(study: "Study") -> None:
         if arm.method == "lora":
             scales = [name for name in ("method.alpha", "method.alpha_over_rank") if name in arm.space.root]
             if len(scales) != 1:
-                raise ValueError(f"{where}: got {' and '.join(scales) or 'no scale'}; allowed: exactly one of method.alpha, method.alpha_over_rank")
+                raise ValueError(
+                    f"{where}: got {' and '.join(scales) or 'no scale'}; allowed: exactly one of method.alpha, method.alpha_over_rank"
+                )
             if arm.space.root[scales[0]].when:
                 raise ValueError(f"{where}.{scales[0]}: got a condition; allowed: a scale for every trial, without when")
 
@@ -70,13 +74,22 @@ def check_batches(study: "Study") -> None:
     """A step divides into micro-batches over the workers, and the budget holds a step."""
     batch, workers = study.training.batch, study.resources.workers
     for arm_name, arm in study.arms.items():
-        key = next((f"arms.{arm_name}.space.{name}" for name in ("batch.blocks", "batch.micro_blocks") if name in arm.space.root), "training.batch.blocks")
-        for blocks, micro in itertools.product(_every(arm.space, "batch.blocks", batch.blocks), _every(arm.space, "batch.micro_blocks", batch.micro_blocks)):
+        key = next(
+            (f"arms.{arm_name}.space.{name}" for name in ("batch.blocks", "batch.micro_blocks") if name in arm.space.root),
+            "training.batch.blocks",
+        )
+        for blocks, micro in itertools.product(
+            _every(arm.space, "batch.blocks", batch.blocks), _every(arm.space, "batch.micro_blocks", batch.micro_blocks)
+        ):
             if blocks % (micro * workers):
-                raise ValueError(f"{key}: got {blocks} blocks; allowed: a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})")
+                raise ValueError(
+                    f"{key}: got {blocks} blocks; allowed: a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})"
+                )
             step = blocks * batch.sequence_length
             if study.budget.tokens < step:
-                raise ValueError(f"budget.tokens: got {study.budget.tokens}; allowed: at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)")
+                raise ValueError(
+                    f"budget.tokens: got {study.budget.tokens}; allowed: at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)"
+                )
             if study.pruning and study.pruning.first_rung < step:
                 raise ValueError(f"pruning.first_rung: got {study.pruning.first_rung}; allowed: at least one step, {step} tokens")
 
@@ -93,7 +106,9 @@ def check_pruning(study: "Study") -> None:
     for arm_name, arm in study.arms.items():
         shapes = _every(arm.space, "schedule.shape", study.training.schedule.shape)
         if len(shapes) > 1:
-            raise ValueError(f"arms.{arm_name}.space.schedule.shape: got {', '.join(shapes)}; allowed: one shape, or no pruning (values in mid-schedule do not compare)")
+            raise ValueError(
+                f"arms.{arm_name}.space.schedule.shape: got {', '.join(shapes)}; allowed: one shape, or no pruning (values in mid-schedule do not compare)"
+            )
         share = max(_every(arm.space, "schedule.warmup_share", study.training.schedule.warmup_share))
         if share * study.budget.tokens >= pruning.first_rung:
             raise ValueError(
@@ -123,7 +138,9 @@ def check_constraints(study: "Study") -> None:
         where = f"constraints.{index}"
         _check_metric(study, f"{where}.metric", constraint.metric)
         if (constraint.at_least is None) == (constraint.at_most is None):
-            raise ValueError(f"{where}: got {'neither' if constraint.at_least is None else 'both'}; allowed: exactly one of at_least, at_most")
+            raise ValueError(
+                f"{where}: got {'neither' if constraint.at_least is None else 'both'}; allowed: exactly one of at_least, at_most"
+            )
 
 
 def check_grids(study: "Study") -> None:
@@ -136,13 +153,17 @@ def check_grids(study: "Study") -> None:
         except ValueError as error:
             raise ValueError(f"arms.{arm_name}.space.{error}") from None
         if size < study.budget.trials:
-            raise ValueError(f"budget.trials: got {study.budget.trials}; allowed: at most {size}, the configurations in the grid of arm {arm_name}")
+            raise ValueError(
+                f"budget.trials: got {study.budget.trials}; allowed: at most {size}, the configurations in the grid of arm {arm_name}"
+            )
 
 
 def check_shape(study: "Study", shape: "ModelShape") -> None:
     """Sequences fit into the model's context."""
     if study.training.batch.sequence_length > shape.context:
-        raise ValueError(f"training.batch.sequence_length: got {study.training.batch.sequence_length}; allowed: at most {shape.context}, the model's context")
+        raise ValueError(
+            f"training.batch.sequence_length: got {study.training.batch.sequence_length}; allowed: at most {shape.context}, the model's context"
+        )
 
 
 def hyperparameters(arm: "Arm") -> dict[str, Any]:

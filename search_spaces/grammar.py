@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-
 def _tuple(items: Any) -> Any:
     return tuple(cast("list[Any]", items)) if isinstance(items, list) else items
 
@@ -56,7 +55,9 @@ class _Parameter(BaseModel):
 
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Return whether every condition of `when` is met by what was chosen so far."""
-        return all(name in chosen and chosen[name] in (wanted if isinstance(wanted, tuple) else (wanted,)) for name, wanted in self.when.items())
+        return all(
+            name in chosen and chosen[name] in (wanted if isinstance(wanted, tuple) else (wanted,)) for name, wanted in self.when.items()
+        )
 
 
 class Fixed(_Parameter):
@@ -181,7 +182,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         scalar = {"type": ["boolean", "integer", "number", "string", "null"]}
         entry = {"anyOf": [scalar, *(kind.model_json_schema() for kind in kinds)]}
         del definitions
-        return {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}]}
+        return {
+            "anyOf": [{"type": "string"}, {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}]
+        }
 
     def names(self) -> tuple[str, ...]:
         """Return every name, fixed ones included, each after the names its `when` needs."""
@@ -214,7 +217,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             elif isinstance(parameter, Choices):
                 chosen[name] = trial.suggest_categorical(name, list(parameter.choices))
             elif parameter.whole:
-                chosen[name] = trial.suggest_int(name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log)
+                chosen[name] = trial.suggest_int(
+                    name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log
+                )
             else:
                 chosen[name] = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
         return chosen
@@ -226,7 +231,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         """
         for name, parameter in self.root.items():
             if isinstance(parameter, Range) and (not parameter.countable or parameter.values() == (parameter.low, parameter.high)):
-                raise ValueError(f"{name}: got a range of {parameter.low:g} to {parameter.high:g}; allowed in a grid: choices, or a range with a step and at most {SHOWN_VALUES} values")
+                raise ValueError(
+                    f"{name}: got a range of {parameter.low:g} to {parameter.high:g}; allowed in a grid: choices, or a range with a step and at most {SHOWN_VALUES} values"
+                )
         seen: set[tuple[tuple[str, Any], ...]] = set()
         names = self.names()
         for combination in itertools.product(*(self.values(name) for name in names)):
@@ -257,7 +264,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     def _ordered(self) -> tuple[str, ...]:
         ordered: list[str] = []
         while len(ordered) < len(self.root):
-            ready = [name for name, parameter in self.root.items() if name not in ordered and all(other in ordered for other in parameter.when)]
+            ready = [
+                name for name, parameter in self.root.items() if name not in ordered and all(other in ordered for other in parameter.when)
+            ]
             if not ready:
                 waiting = next(name for name in self.root if name not in ordered)
                 raise ValueError(f"{waiting}: when: got conditions that wait for one another; allowed: conditions without a circle")
@@ -272,7 +281,9 @@ def describe(parameter: Parameter) -> str:
         text = f"{parameter.low:g} to {parameter.high:g}{extra}"
     else:
         text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in parameter.values())
-    conditions = ", ".join(f"{name} is {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}" for name, wanted in parameter.when.items())
+    conditions = ", ".join(
+        f"{name} is {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}" for name, wanted in parameter.when.items()
+    )
     return f"{text} when {conditions}" if conditions else text
 
 

@@ -74,6 +74,8 @@ def make_sampler(name: str, seed: int, space: SearchSpace, trials: int) -> BaseS
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=start_up, warn_independent_sampling=False)
             case "qmc":
-                return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False)
+                return optuna.samplers.QMCSampler(
+                    seed=seed, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False
+                )
             case _:
                 raise ValueError(f"got sampler {name!r}; allowed: tpe, random, grid, gp, qmc")

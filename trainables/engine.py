@@ -227,7 +227,9 @@ def build_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
 
 
 def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: TrialConfig, micro_batches: int) -> Any:
-    os.environ.setdefault("DS_ACCELERATOR", device_of_worker().type)
+    device = device_of_worker()
+    os.environ.setdefault("DS_ACCELERATOR", device.type)
+    os.environ.setdefault("LOCAL_RANK", str(device.index or 0))  # asked for, even in a process group of one
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)

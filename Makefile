@@ -1,0 +1,48 @@
+# Two commands for a new user: `make quickstart` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export HIKAKU_REAL_DATA
+
+.PHONY: help setup quickstart test check format docs proofs benchmarks schema clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## make .venv and install hikaku with exact versions
+
+# torch first: with it in place, nothing below asks the index for a newer build with CUDA in it
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hikaku needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+quickstart: setup  ## search LoRA against full fine-tuning on the embedded model, and show the answer
+	$(BIN)/hikaku tune studies/quickstart.yaml
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest -m "not proof"
+
+proofs: setup  ## run the long proofs: kills, resumption, real inputs
+	$(BIN)/python -m pytest -m proof --timeout=3600 tests
+
+check: setup  ## lint, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup  ## format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup  ## write the generated pages of docs/
+	$(BIN)/python -m hikaku.metrics > docs/metrics.md
+
+benchmarks: setup  ## measure one training step on this machine and write docs/benchmarks.md
+	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
