@@ -68,8 +68,8 @@ def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_j
     known = _read(study, overrides)
     from rich.console import Console
 
-    from hikaku.plan import make_plan, print_plan
     from hikaku.places import state_root
+    from hikaku.plan import make_plan, print_plan
 
     plan = make_plan(known, state_root(state))
     if as_json:
@@ -121,15 +121,18 @@ def ui(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(state: State = None, as_json: AsJson = False) -> None:
     """Say what this machine has and lacks: GPU, memory, disk, versions, tokens."""
-    from hikaku.doctor import examine, print_findings
+    from hikaku.doctor import as_rows, examine
+    from hikaku.places import state_root
 
-    findings = examine()
+    findings = examine(state_root(state))
     if as_json:
-        _print_json(findings.as_json())
+        _print_json({"findings": as_rows(findings)})
     else:
-        print_findings(findings)
+        for row in as_rows(findings):
+            print("  ".join((f"{row['state']:<8}", f"{row['name']:<14}", *list(row.values())[2:])))  # noqa: T201
+    raise typer.Exit(1 if any(finding.state == "error" for finding in findings) else 0)
 
 
 @app.command()

@@ -16,7 +16,6 @@ from trainables.config import Precision
 from trainables.trial import ENVIRONMENT, Share, Work
 
 CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
-NAMESPACE = "hikaku"
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,23 @@ class Device:
 
 @contextlib.contextmanager
 def open_cluster(address: str | None, logs: Path) -> Iterator[None]:
-    """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end.
+    """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end, unless it was joined before.
 
     Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
     from outside are never given back. Raises ValueError when no cluster answers at the address.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    os.environ.update(ENVIRONMENT)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    _log_to_file(logs / "ray.log")
+    os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {"include_dashboard": True} if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
-        except (ConnectionError, RuntimeError) as error:
-            raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
-    _log_to_file(logs / "ray.log")
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
     try:
         yield
     finally:
@@ -54,11 +53,12 @@ def open_cluster(address: str | None, logs: Path) -> Iterator[None]:
 
 
 def _log_to_file(path: Path) -> None:
+    """Send what Ray logs in this process to a file. `ray.init` clears the handlers of `ray` itself, so its parts have their own."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.air"):
+    for name in ("ray._private", "ray.tune", "ray.train", "ray.data", "ray.air", "ray.util"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = ([handler] if name == "ray" else []), name != "ray"
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
 
 

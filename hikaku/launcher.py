@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.closing import correlate_rungs, count_openings, log_opening
 from hikaku.cluster import check_storage, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.places import state_root
 from hikaku.progress import LiveTable
 from hikaku.record import Outcome, TrialStatus, load_result, trial_folder, write_atomically
 from hikaku.referee import Referee, Setting
@@ -54,13 +55,6 @@ class StudySummary:
     def exit_code(self) -> int:
         """Return 0 for a finished study in which something completed, 130 after an interruption, else 1."""
         return 130 if self.interrupted else 0 if self.best else 1
-
-
-def state_root(state: Path | None = None) -> Path:
-    """Return the absolute folder that holds studies' state: `state`, $HIKAKU_STATE, or one in the user's data directory."""
-    import platformdirs
-
-    return Path(state or os.environ.get("HIKAKU_STATE") or platformdirs.user_data_dir("hikaku")).expanduser().absolute()
 
 
 def run_study(study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None) -> StudySummary:
@@ -214,7 +208,12 @@ class Launch:
                 search_alg=RefereeSearcher(name), num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
             ),
             run_config=tune.RunConfig(
-                name=run, storage_path=str(self.folder / "logs"), verbose=0, log_to_file=True, failure_config=tune.FailureConfig(max_failures=share.retries)
+                name=run,
+                storage_path=str(self.folder / "logs"),
+                verbose=0,
+                log_to_file=True,
+                failure_config=tune.FailureConfig(max_failures=share.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         errors: list[BaseException] = []

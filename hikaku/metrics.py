@@ -31,6 +31,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("test/bits_per_byte", "bit/byte", "minimize", "As eval/bits_per_byte, on the test documents."),
     Metric("retained/{set}/bits_per_byte", "bit/byte", "minimize", "Bits per byte on the validation documents of a set that is to be retained."),
     Metric("retention/{set}", "1", "maximize", "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved."),
+    Metric("test/retained/{set}/bits_per_byte", "bit/byte", "minimize", "As retained, on the set's test documents."),
     Metric("test/retention/{set}", "1", "maximize", "As retention, on the set's test documents."),
     Metric("train/loss", "nat/token", "minimize", "Mean nats per trained token since the previous point of the curve."),
     Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),

@@ -6,7 +6,7 @@ Counts are by formula from the model's shape (`Method.trainable_parameters`), me
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from search_spaces.grammar import SearchSpace, describe
 from trainables.config import Precision
 from trainables.methods import Full, Lora
 from trainables.model_shape import ModelShape
-from trainables.model_source import ResolvedModel, resolve_model
+from trainables.model_source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
 
 GIB = 2**30
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+PARTS = ("weights", "gradients", "optimizer", "activations", "peak")
 STATE_BYTES = 12  # per trained parameter in a checkpoint: fp32 value and AdamW's two moments
 
 
@@ -167,12 +168,12 @@ def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> I
     from trainables.efficiency import predict_memory
 
     training = study.training
-    batch = training.batch.model_copy(update={"micro_blocks": max(_values(arm.space, "batch.micro_blocks", training.batch.micro_blocks))})
+    micro = max(_values(arm.space, "batch.micro_blocks", training.batch.micro_blocks))
+    batch = training.batch.model_copy(update={"micro_blocks": micro})
+    workers, checkpointing = study.resources.workers, training.activation_checkpointing
     for label, method in _methods(arm):
-        parts = predict_memory(
-            shape, method, batch, precision, training.activation_checkpointing, training.zero_stage, study.resources.workers
-        )
-        memory = {part: getattr(parts, part) / GIB for part in ("weights", "gradients", "optimizer", "activations", "peak")}
+        parts = predict_memory(shape, method, batch, precision, checkpointing, training.zero_stage, workers)
+        memory = {part: getattr(parts, part) / GIB for part in PARTS}
         trainable = method.trainable_parameters(shape)
         total = shape.parameters() + (trainable if isinstance(method, Lora) else 0)
         yield Size(label, trainable, trainable / total, memory)
@@ -236,50 +237,38 @@ def _misfits(study: Study, arms: tuple[ArmPlan, ...], machine: Machine, disk: fl
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the plan for people."""
-    note = f" ({plan.model_note})" if plan.model_note else ""
-    known = f"{plan.parameters:,} parameters" if plan.parameters is not None else "size unknown"
-    console.print(
-        f"[bold]{plan.study}[/bold]: {plan.trials} trials in {len(plan.arms)} arms of {plan.tokens:,} tokens ({plan.steps:,} steps) each, {plan.precision}"
-    )
-    console.print(f"model       {plan.model}, {known}{note}", highlight=False)
-    console.print(
-        f"objectives  {', '.join(plan.objectives)}" + (f"; feasible with {', '.join(plan.constraints)}" if plan.constraints else ""),
-        highlight=False,
-    )
+
+    def line(word: str, text: str) -> None:
+        console.print(f"{word:<12}{text}", highlight=False, markup=False)
+
+    length = f"{plan.tokens:,} tokens ({plan.steps:,} steps)"
+    line("study", f"{plan.study}: {plan.trials} trials in {len(plan.arms)} arms, each of {length}, in {plan.precision}")
+    known = f"{plan.parameters:,} parameters" if plan.parameters is not None else "parameters"
+    line("model", f"{plan.model}, {known}" + (f" ({plan.model_note})" if plan.model_note else ""))
+    line("objectives", "; ".join(plan.objectives) + (f", feasible with {', '.join(plan.constraints)}" if plan.constraints else ""))
     if plan.rungs:
-        console.print(
-            f"rungs       {', '.join(f'{rung:,}' for rung in plan.rungs)} tokens, compared within {plan.stratum}", highlight=False
-        )
+        line("rungs", f"{', '.join(f'{rung:,}' for rung in plan.rungs)} tokens, compared within {plan.stratum}")
     for arm in plan.arms:
-        _print_arm(arm, console)
-    console.print(
-        f"disk        {'unknown until the model is fetched' if plan.disk_gib is None else f'{plan.disk_gib:.2f} GiB at most'}",
-        highlight=False,
-    )
-    for line in plan.notes:
-        console.print(f"note        {line}", highlight=False)
-    for line in plan.cannot_fit:
-        console.print(f"[red]cannot fit[/red]  {line}", highlight=False)
+        _print_arm(arm, line)
+    line("", "")
+    line("disk", UNKNOWN_UNTIL_FETCHED if plan.disk_gib is None else f"{plan.disk_gib:.2f} GiB at most")
+    for note in plan.notes:
+        line("note", note)
+    for misfit in plan.cannot_fit:
+        line("cannot fit", misfit)
     if not plan.cannot_fit and plan.parameters is not None:
-        console.print("all of it fits on this machine, as far as predicted", highlight=False)
+        line("fits", "all of it, on this machine, as far as predicted")
 
 
-def _print_arm(arm: ArmPlan, console: Console) -> None:
-    console.print(
-        f"\n[bold]{arm.name}[/bold] (method {arm.method}): {arm.trials} trials by {arm.sampler}, {arm.starts} of them known recipes",
-        highlight=False,
-    )
+def _print_arm(arm: ArmPlan, line: Callable[[str, str], None]) -> None:
+    line("", "")
+    line("arm", f"{arm.name} (method {arm.method}): {arm.trials} trials by {arm.sampler}, {arm.starts} of them known recipes")
     for name, values in arm.space.items():
-        console.print(f"  {name:<28}{values}", highlight=False)
+        line("", f"{name:<26}{values}")
     if not arm.sizes:
-        console.print("  parameters and memory unknown until the model is fetched")
+        line("", f"parameters and memory: {UNKNOWN_UNTIL_FETCHED}")
         return
-    parts = ("weights", "gradients", "optimizer", "activations", "peak")
-    console.print(
-        f"  {'':<22}{'trainable':>15}{'share':>9}" + "".join(f"{part:>13}" for part in parts) + " GiB a worker",
-        style="dim",
-        highlight=False,
-    )
+    line("", f"{'GiB of one worker':<22}{'trainable':>15}{'share':>9}" + "".join(f"{part:>13}" for part in PARTS))
     for size in arm.sizes:
-        memory = "".join(f"{size.memory[part]:>13.3f}" for part in parts)
-        console.print(f"  {size.label:<22}{size.trainable_parameters:>15,}{size.trainable_share:>9.2%}{memory}", highlight=False)
+        memory = "".join(f"{size.memory[part]:>13.3f}" for part in PARTS)
+        line("", f"{size.label:<22}{size.trainable_parameters:>15,}{size.trainable_share:>9.2%}{memory}")

@@ -84,7 +84,7 @@ class Referee:
         trial = self._attach(uid)
         if OUTCOME in trial.user_attrs:
             return False
-        self._store_rung(trial, report)
+        self._store_rung(uid, trial, report)
         self._recorder.mark(uid)
         if report.tokens >= self.study.budget.tokens:
             return True  # the whole budget is trained: the end is judged, not pruned
@@ -228,7 +228,7 @@ class Referee:
 
     # -- judging ---------------------------------------------------------------------------------------------
 
-    def _store_rung(self, trial: Trial, report: RungReport) -> None:
+    def _store_rung(self, uid: str, trial: Trial, report: RungReport) -> None:
         """Store a rung's value once, with the next sequence number, before anything is decided from it."""
         key = rung_attribute(report.tokens)
         if key not in trial.user_attrs:
@@ -246,7 +246,8 @@ class Referee:
             }
             trial.set_user_attr(key, rung)
         value = trial.user_attrs[key]["value"]
-        if value is not None and math.isfinite(value):  # Optuna refuses NaN
+        is_told = report.tokens in self._frozen(uid).intermediate_values
+        if not is_told and value is not None and math.isfinite(value):  # Optuna refuses NaN
             trial.report(value, report.tokens)
 
     def _judge_rung(self, uid: str, rung: dict[str, Any], tokens: int) -> tuple[Outcome | None, str]:

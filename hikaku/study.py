@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -38,6 +38,8 @@ Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class Section(BaseModel):
+    """A part of a study file: no unknown keys, never changed, finite numbers."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -82,21 +84,20 @@ class Objective(Section):
     """What one trial is judged by: a metric of hikaku.metrics, or a function of the metrics."""
 
     metric: str | None = None
-    function: DottedFunction | None = Field(
-        default=None, description="package.module:function, called with the dict of metrics, returns a float"
-    )
+    function: DottedFunction | None = Field(default=None, description="package.module:function: a dict of metrics in, a float out")
     direction: Literal["minimize", "maximize"] = Field(default="minimize", description="a known metric's own direction, unless given")
 
     @model_validator(mode="before")
     @classmethod
     def _direction_of_the_metric(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or "direction" in given:
-            return given  # pyright: ignore[reportUnknownVariableType]
+            return cast("Any", given)
+        fields = cast("Mapping[str, Any]", given)
         try:
-            direction = definition_of(str(given.get("metric"))).direction
+            direction = definition_of(str(fields.get("metric"))).direction
         except KeyError:
-            return given  # the rules name the unknown metric
-        return given if direction == "none" else {**given, "direction": direction}
+            return fields  # the rules name the unknown metric
+        return fields if direction == "none" else {**fields, "direction": direction}
 
 
 class Constraint(Section):
@@ -112,8 +113,8 @@ class Resources(Section):
 
     workers: int = Field(default=1, ge=1, description="Ray Train workers of one trial")
     cpus_per_worker: float = Field(default=1, gt=0)
-    gpus_per_worker: Literal["auto"] | float = "auto"
-    concurrent_trials: int | Literal["auto"] = "auto"
+    gpus_per_worker: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    concurrent_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     retries: int = Field(default=1, ge=0, description="restarts of a trial whose workers died")
 
 
@@ -166,7 +167,7 @@ class Study(Section):
         text = "/".join(map(str, (self.seed, *words)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def trial_config(
+    def trial_config(  # noqa: PLR0913 (every one is needed, and named)
         self,
         *,
         uid: str,
@@ -224,7 +225,10 @@ class Study(Section):
 
 
 def describe_change(stored: Mapping[str, Any], present: Mapping[str, Any]) -> str | None:
-    """Return one line that shows how two identities differ, or None where the second may resume the first: only `budget.trials` may grow."""
+    """Return one line that shows how two identities differ, or None where the second may resume the first.
+
+    Only `budget.trials` may differ, and only grow.
+    """
     before, now = dict(_leaves(stored)), dict(_leaves(present))
     changes = [
         f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
@@ -235,8 +239,11 @@ def describe_change(stored: Mapping[str, Any], present: Mapping[str, Any]) -> st
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else None
-    if items is None:
+    if isinstance(tree, Mapping):
+        items = list(cast("Mapping[Any, Any]", tree).items())
+    elif isinstance(tree, list):
+        items = list(enumerate(cast("list[Any]", tree)))
+    else:
         yield prefix, tree
         return
     for key, value in items:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hikaku.metrics import METRICS, definition_of
-from hikaku.wording import describe_error, suggest
-from search_spaces.grammar import Range, SearchSpace
+from hikaku.wording import describe_error, refusal, suggest
+from search_spaces.grammar import Range, SearchSpace, describe
 from trainables.config import Batch, Optimizer, Schedule
 from trainables.methods import METHODS
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainables.model_shape import ModelShape
 
 SECTIONS: dict[str, type[BaseModel]] = {"optimizer": Optimizer, "schedule": Schedule, "batch": Batch}
+SCALES = ("method.alpha", "method.alpha_over_rank")
 
 
 def check_study(study: "Study") -> None:
@@ -31,33 +32,22 @@ def check_study(study: "Study") -> None:
 def check_data(study: "Study") -> None:
     """Something is trained on."""
     if not any(data.role == "adapt" for data in study.data.values()):
-        raise ValueError("data: got no set with role adapt; allowed: at least one, the texts that are trained on")
+        raise refusal("data", "no set with role adapt", "at least one, the texts that are trained on")
 
 
 def check_spaces(study: "Study") -> None:
     """Every name of a space is a hyperparameter of its arm, every value one its field takes, and LoRA's scale is given once."""
     for arm_name, arm in study.arms.items():
-        where, fields = f"arms.{arm_name}.space", hyperparameters(arm)
-        for name, parameter in arm.space.root.items():
-            if name == "batch.sequence_length":
-                raise ValueError(
-                    f"{where}.{name}: got a searched length; allowed: training.batch.sequence_length, since texts are packed once for all trials"
-                )
-            if name not in fields:
-                raise ValueError(f"{where}.{name}: unknown name; {suggest(name, fields)}")
-            annotation = fields[name]
-            if isinstance(parameter, Range) and not parameter.whole and _takes_whole_numbers_only(annotation):
-                raise ValueError(f"{where}.{name}: got fractions from {parameter.low:g} to {parameter.high:g}; allowed: whole numbers")
-            for value in parameter.values():
-                _check_value(f"{where}.{name}", annotation, value)
+        fields = hyperparameters(arm)
+        for name in arm.space.root:
+            _check_parameter(f"arms.{arm_name}.space.{name}", name, arm.space, fields)
         if arm.method == "lora":
-            scales = [name for name in ("method.alpha", "method.alpha_over_rank") if name in arm.space.root]
+            where = f"arms.{arm_name}.space"
+            scales = [name for name in SCALES if name in arm.space.root]
             if len(scales) != 1:
-                raise ValueError(
-                    f"{where}: got {' and '.join(scales) or 'no scale'}; allowed: exactly one of method.alpha, method.alpha_over_rank"
-                )
+                raise refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
             if arm.space.root[scales[0]].when:
-                raise ValueError(f"{where}.{scales[0]}: got a condition; allowed: a scale for every trial, without when")
+                raise refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
 
 
 def check_starts(study: "Study") -> None:
@@ -71,50 +61,42 @@ def check_starts(study: "Study") -> None:
 
 
 def check_batches(study: "Study") -> None:
-    """A step divides into micro-batches over the workers, and the budget holds a step."""
+    """A step divides into micro-batches over the workers, and budget and first rung hold a step."""
     batch, workers = study.training.batch, study.resources.workers
     for arm_name, arm in study.arms.items():
-        key = next(
-            (f"arms.{arm_name}.space.{name}" for name in ("batch.blocks", "batch.micro_blocks") if name in arm.space.root),
-            "training.batch.blocks",
-        )
-        for blocks, micro in itertools.product(
-            _every(arm.space, "batch.blocks", batch.blocks), _every(arm.space, "batch.micro_blocks", batch.micro_blocks)
-        ):
+        searched = [f"arms.{arm_name}.space.{name}" for name in ("batch.blocks", "batch.micro_blocks") if name in arm.space.root]
+        all_blocks = _every(arm.space, "batch.blocks", batch.blocks)
+        all_micro = _every(arm.space, "batch.micro_blocks", batch.micro_blocks)
+        for blocks, micro in itertools.product(all_blocks, all_micro):
             if blocks % (micro * workers):
-                raise ValueError(
-                    f"{key}: got {blocks} blocks; allowed: a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})"
-                )
+                allowed = f"a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})"
+                raise refusal((*searched, "training.batch.blocks")[0], f"{blocks} blocks", allowed)
             step = blocks * batch.sequence_length
+            allowed = f"at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)"
             if study.budget.tokens < step:
-                raise ValueError(
-                    f"budget.tokens: got {study.budget.tokens}; allowed: at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)"
-                )
+                raise refusal("budget.tokens", study.budget.tokens, allowed)
             if study.pruning and study.pruning.first_rung < step:
-                raise ValueError(f"pruning.first_rung: got {study.pruning.first_rung}; allowed: at least one step, {step} tokens")
+                raise refusal("pruning.first_rung", study.pruning.first_rung, allowed)
 
 
 def check_pruning(study: "Study") -> None:
     """Values at a rung can be compared: no warm-up and no second schedule shape under way, in a stratum that exists."""
-    pruning = study.pruning
+    pruning, budget = study.pruning, study.budget.tokens
     if pruning is None:
         return
     if len(study.objectives) > 1:
-        raise ValueError(f"pruning: got pruning with {len(study.objectives)} objectives; allowed: no pruning with several objectives")
-    if pruning.first_rung >= study.budget.tokens:
-        raise ValueError(f"pruning.first_rung: got {pruning.first_rung}; allowed: below budget.tokens, {study.budget.tokens}")
+        raise refusal("pruning", f"pruning with {len(study.objectives)} objectives", "no pruning with several objectives")
+    if pruning.first_rung >= budget:
+        raise refusal("pruning.first_rung", pruning.first_rung, f"below budget.tokens, {budget}")
     for arm_name, arm in study.arms.items():
         shapes = _every(arm.space, "schedule.shape", study.training.schedule.shape)
-        if len(shapes) > 1:
-            raise ValueError(
-                f"arms.{arm_name}.space.schedule.shape: got {', '.join(shapes)}; allowed: one shape, or no pruning (values in mid-schedule do not compare)"
-            )
+        if len(set(shapes)) > 1:
+            allowed = "one shape, or no pruning, since values in mid-schedule do not compare across shapes"
+            raise refusal(f"arms.{arm_name}.space.schedule.shape", ", ".join(shapes), allowed)
         share = max(_every(arm.space, "schedule.warmup_share", study.training.schedule.warmup_share))
-        if share * study.budget.tokens >= pruning.first_rung:
-            raise ValueError(
-                f"pruning.first_rung: got {pruning.first_rung}, inside the warm-up of arm {arm_name}; "
-                f"allowed: above {share * study.budget.tokens:.0f} ({share:g} of {study.budget.tokens} tokens)"
-            )
+        if share * budget >= pruning.first_rung:
+            got = f"{pruning.first_rung}, inside the warm-up of arm {arm_name}"
+            raise refusal("pruning.first_rung", got, f"above {share * budget:.0f} ({share:g} of {budget} tokens)")
     _check_stratum(pruning.stratum, study.arms)
 
 
@@ -123,13 +105,13 @@ def check_objectives(study: "Study") -> None:
     for index, objective in enumerate(study.objectives):
         where = f"objectives.{index}"
         if (objective.metric is None) == (objective.function is None):
-            raise ValueError(f"{where}: got {'both' if objective.metric else 'neither'}; allowed: exactly one of metric, function")
+            raise refusal(where, "both" if objective.metric else "neither", "exactly one of metric, function")
         if objective.metric is None:
             continue
         _check_metric(study, f"{where}.metric", objective.metric)
-        own = definition_of(objective.metric).direction
-        if own not in ("none", objective.direction):
-            raise ValueError(f"{where}.direction: got {objective.direction}; allowed for {objective.metric}: {own}")
+        direction = definition_of(objective.metric).direction
+        if direction not in ("none", objective.direction):
+            raise refusal(f"{where}.direction", objective.direction, f"{direction}, for {objective.metric}")
 
 
 def check_constraints(study: "Study") -> None:
@@ -138,9 +120,7 @@ def check_constraints(study: "Study") -> None:
         where = f"constraints.{index}"
         _check_metric(study, f"{where}.metric", constraint.metric)
         if (constraint.at_least is None) == (constraint.at_most is None):
-            raise ValueError(
-                f"{where}: got {'neither' if constraint.at_least is None else 'both'}; allowed: exactly one of at_least, at_most"
-            )
+            raise refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
 
 
 def check_grids(study: "Study") -> None:
@@ -153,17 +133,14 @@ def check_grids(study: "Study") -> None:
         except ValueError as error:
             raise ValueError(f"arms.{arm_name}.space.{error}") from None
         if size < study.budget.trials:
-            raise ValueError(
-                f"budget.trials: got {study.budget.trials}; allowed: at most {size}, the configurations in the grid of arm {arm_name}"
-            )
+            raise refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
 
 
 def check_shape(study: "Study", shape: "ModelShape") -> None:
     """Sequences fit into the model's context."""
-    if study.training.batch.sequence_length > shape.context:
-        raise ValueError(
-            f"training.batch.sequence_length: got {study.training.batch.sequence_length}; allowed: at most {shape.context}, the model's context"
-        )
+    length = study.training.batch.sequence_length
+    if length > shape.context:
+        raise refusal("training.batch.sequence_length", length, f"at most {shape.context}, the model's context")
 
 
 def hyperparameters(arm: "Arm") -> dict[str, Any]:
@@ -177,11 +154,21 @@ def hyperparameters(arm: "Arm") -> dict[str, Any]:
     }
 
 
-def _check_value(where: str, annotation: Any, value: Any) -> None:
-    try:
-        TypeAdapter[Any](annotation).validate_python(value, strict=True)
-    except ValidationError as error:
-        raise ValueError(f"{where}: {describe_error(error.errors()[0])}") from None
+def _check_parameter(where: str, name: str, space: SearchSpace, fields: Mapping[str, Any]) -> None:
+    parameter = space.root[name]
+    if name == "batch.sequence_length":
+        raise refusal(where, "a length in a space", "training.batch.sequence_length, since texts are packed once for all trials")
+    if name not in fields:
+        raise ValueError(f"{where}: unknown name; {suggest(name, fields)}")
+    if name.startswith("batch.") and isinstance(parameter, Range) and not parameter.listed:
+        raise refusal(where, describe(parameter), "choices, or a short range in steps: each must divide a step")
+    if isinstance(parameter, Range) and not parameter.whole and _takes_whole_numbers_only(fields[name]):
+        raise refusal(where, describe(parameter), "whole numbers")
+    for value in parameter.values():
+        try:
+            TypeAdapter[Any](fields[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {describe_error(error.errors()[0])}") from None
 
 
 def _takes_whole_numbers_only(annotation: Any) -> bool:
@@ -193,10 +180,10 @@ def _takes_whole_numbers_only(annotation: Any) -> bool:
 
 
 def _every(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
+    """Return what a name may be in a trial: what its space allows, and the training section's value where the space may leave it out."""
     if name not in space.root:
         return (otherwise,)
-    conditional = (otherwise,) if space.root[name].when else ()
-    return (*space.values(name), *conditional)
+    return (*space.values(name), otherwise) if space.root[name].when else space.values(name)
 
 
 def _check_stratum(stratum: str, arms: Mapping[str, "Arm"]) -> None:
@@ -207,21 +194,21 @@ def _check_stratum(stratum: str, arms: Mapping[str, "Arm"]) -> None:
         raise ValueError(f"pruning.stratum: got {stratum!r}; {suggest(stratum, ['arm', *sorted(names)])}")
     for arm in arms.values():
         parameter = arm.space.root.get(stratum)
-        if isinstance(parameter, Range) and not parameter.countable:
-            raise ValueError(f"pruning.stratum: got {stratum!r}, a range; allowed: arm, or a name with choices (each value is a stratum)")
+        if isinstance(parameter, Range) and not parameter.listed:
+            raise refusal("pruning.stratum", f"{stratum!r}, a range", "arm, or a name with choices, since each value is a stratum")
 
 
 def _check_metric(study: "Study", where: str, metric: str) -> None:
-    searchable = [row.name for row in METRICS if not row.name.startswith("test/")]
     try:
         row = definition_of(metric)
     except KeyError:
-        raise ValueError(f"{where}: got {metric!r}; {suggest(metric, searchable)}") from None
+        known = [row.name for row in METRICS if not row.name.startswith("test/")]
+        raise ValueError(f"{where}: got {metric!r}; {suggest(metric, known)}") from None
     if metric.startswith("test/"):
-        raise ValueError(f"{where}: got {metric!r}; allowed: a metric of the validation split (the search never sees the test split)")
+        raise refusal(where, repr(metric), "a metric of the validation split, since the search never sees the test split")
     if metric.startswith("own/") and metric.removeprefix("own/") not in study.own_metrics:
-        raise ValueError(f"{where}: got {metric!r}; allowed: own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
+        raise refusal(where, repr(metric), f"own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
     if "{set}" in row.name:
         retained = [name for name, data in study.data.items() if data.role == "retain"]
         if metric.split("/")[1] not in retained:
-            raise ValueError(f"{where}: got {metric!r}; allowed sets: {', '.join(retained) or 'none (no set has role retain)'}")
+            raise refusal(where, repr(metric), f"the sets with role retain ({', '.join(retained) or 'none'})")

@@ -51,6 +51,11 @@ def show(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
+def refusal(key: str, got: object, allowed: str) -> ValueError:
+    """Return the error `key: got VALUE; allowed: …`, to be raised."""
+    return ValueError(f"{key}: got {got}; allowed: {allowed}")
+
+
 def describe_error(error: ErrorDetails) -> str:
     """Return pydantic's error as `got VALUE; allowed: …`."""
     kind, context = error["type"], error.get("ctx", {})

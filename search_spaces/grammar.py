@@ -45,7 +45,7 @@ def _tuple(items: Any) -> Any:
 
 Scalar = bool | int | float | str
 Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_tuple)]
-SHOWN_VALUES = 64  # a stepped range of at most so many values is listed value by value
+MOST_LISTED = 64  # a range of at most so many values is listed value by value
 
 
 class _Parameter(BaseModel):
@@ -55,9 +55,10 @@ class _Parameter(BaseModel):
 
     def holds(self, chosen: Mapping[str, Any]) -> bool:
         """Return whether every condition of `when` is met by what was chosen so far."""
-        return all(
-            name in chosen and chosen[name] in (wanted if isinstance(wanted, tuple) else (wanted,)) for name, wanted in self.when.items()
-        )
+        for name, wanted in self.when.items():
+            if name not in chosen or chosen[name] not in (wanted if isinstance(wanted, tuple) else (wanted,)):
+                return False
+        return True
 
 
 class Fixed(_Parameter):
@@ -78,8 +79,9 @@ class Choices(_Parameter):
     @field_validator("choices")
     @classmethod
     def _all_different(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
-        if len({(type(choice), choice) for choice in choices}) < len(choices):
-            raise ValueError("allowed: choices that differ from one another")
+        for index, choice in enumerate(choices):
+            if choice in choices[:index]:
+                raise ValueError(f"got {choice!r} twice; allowed: choices that differ from one another")
         return choices
 
     def values(self) -> tuple[Scalar, ...]:
@@ -113,18 +115,30 @@ class Range(_Parameter):
         return all(isinstance(bound, int) for bound in (self.low, self.high, 1 if self.step is None else self.step))
 
     @property
-    def countable(self) -> bool:
-        """Whether the values can be listed one by one."""
-        return self.whole and not self.log or self.step is not None
+    def listed(self) -> bool:
+        """Whether `values` is every value: whole numbers or steps, and few enough."""
+        stepped = self.whole or self.step is not None
+        return stepped and (_decimal(self.high) - _decimal(self.low)) / self._step < MOST_LISTED
 
     def values(self) -> tuple[Scalar, ...]:
-        """Return every value of a countable range that is short enough to list, else its two bounds."""
-        step = _decimal(1 if self.step is None else self.step)
-        if not self.countable or (_decimal(self.high) - _decimal(self.low)) / step >= SHOWN_VALUES:
+        """Return every value of a range that can be listed, else its two bounds."""
+        if not self.listed:
             return (self.low, self.high)
         number: Callable[[Decimal], Scalar] = int if self.whole else float
         low = _decimal(self.low)
-        return tuple(number(low + index * step) for index in range(int((_decimal(self.high) - low) / step) + 1))
+        return tuple(number(low + index * self._step) for index in range(int((_decimal(self.high) - low) / self._step) + 1))
+
+    def snap(self, value: float) -> float:
+        """Return the value of the range's steps that is nearest: 0.15 where binary sums give 0.15000000000000002."""
+        if self.step is None:
+            return value
+        low = _decimal(self.low)
+        nearest = low + round((_decimal(value) - low) / self._step) * self._step
+        return int(nearest) if self.whole else float(nearest)
+
+    @property
+    def _step(self) -> Decimal:
+        return _decimal(1 if self.step is None else self.step)
 
 
 Parameter = Fixed | Choices | Range
@@ -158,7 +172,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     def _wrap_plain_values(cls, space: Any) -> Any:
         if not isinstance(space, Mapping):
             return space
-        entries: Mapping[str, Any] = space
+        entries = cast("Mapping[str, Any]", space)
         return {name: {"value": entry} if isinstance(entry, Scalar) else entry for name, entry in entries.items()}
 
     @model_validator(mode="after")
@@ -166,7 +180,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         for name, parameter in self.root.items():
             for other in parameter.when:
                 if other not in self.root:
-                    raise ValueError(f"{name}: when: got {other!r}; allowed: another name of this space")
+                    raise ValueError(f"{name}.when: got {other!r}; allowed: another name of this space")
         self._ordered()
         return self
 
@@ -177,14 +191,10 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the schema of what a study file may write: a name or path, or a mapping with plain values and an optional `from`."""
-        definitions = handler(core_schema)
-        kinds = [Fixed, Choices, Range]
         scalar = {"type": ["boolean", "integer", "number", "string", "null"]}
-        entry = {"anyOf": [scalar, *(kind.model_json_schema() for kind in kinds)]}
-        del definitions
-        return {
-            "anyOf": [{"type": "string"}, {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}]
-        }
+        entry = {"anyOf": [scalar, *(kind.model_json_schema() for kind in (Fixed, Choices, Range))]}
+        inline = {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}
+        return {"anyOf": [{"type": "string"}, inline]}
 
     def names(self) -> tuple[str, ...]:
         """Return every name, fixed ones included, each after the names its `when` needs."""
@@ -217,11 +227,12 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             elif isinstance(parameter, Choices):
                 chosen[name] = trial.suggest_categorical(name, list(parameter.choices))
             elif parameter.whole:
-                chosen[name] = trial.suggest_int(
-                    name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1), log=parameter.log
-                )
+                low, high, step = int(parameter.low), int(parameter.high), int(parameter.step or 1)
+                chosen[name] = trial.suggest_int(name, low, high, step=step, log=parameter.log)
             else:
-                chosen[name] = trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+                chosen[name] = parameter.snap(
+                    trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+                )
         return chosen
 
     def configurations(self) -> Iterator[dict[str, Any]]:
@@ -230,10 +241,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         Raises ValueError naming the first range whose values cannot be listed.
         """
         for name, parameter in self.root.items():
-            if isinstance(parameter, Range) and (not parameter.countable or parameter.values() == (parameter.low, parameter.high)):
-                raise ValueError(
-                    f"{name}: got a range of {parameter.low:g} to {parameter.high:g}; allowed in a grid: choices, or a range with a step and at most {SHOWN_VALUES} values"
-                )
+            if isinstance(parameter, Range) and not parameter.listed:
+                short = f"a range in steps with at most {MOST_LISTED} values"
+                raise ValueError(f"{name}: got {describe(parameter)}; allowed in a grid: choices, or {short}")
         seen: set[tuple[tuple[str, Any], ...]] = set()
         names = self.names()
         for combination in itertools.product(*(self.values(name) for name in names)):
@@ -264,12 +274,10 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     def _ordered(self) -> tuple[str, ...]:
         ordered: list[str] = []
         while len(ordered) < len(self.root):
-            ready = [
-                name for name, parameter in self.root.items() if name not in ordered and all(other in ordered for other in parameter.when)
-            ]
+            waiting = [name for name in self.root if name not in ordered]
+            ready = [name for name in waiting if all(other in ordered for other in self.root[name].when)]
             if not ready:
-                waiting = next(name for name in self.root if name not in ordered)
-                raise ValueError(f"{waiting}: when: got conditions that wait for one another; allowed: conditions without a circle")
+                raise ValueError(f"{waiting[0]}.when: got conditions that wait for one another; allowed: conditions without a circle")
             ordered.extend(ready)
         return tuple(ordered)
 
@@ -281,9 +289,8 @@ def describe(parameter: Parameter) -> str:
         text = f"{parameter.low:g} to {parameter.high:g}{extra}"
     else:
         text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in parameter.values())
-    conditions = ", ".join(
-        f"{name} is {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}" for name, wanted in parameter.when.items()
-    )
+    wanted = {name: each if isinstance(each, tuple) else (each,) for name, each in parameter.when.items()}
+    conditions = ", ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in wanted.items())
     return f"{text} when {conditions}" if conditions else text
 
 
@@ -310,4 +317,4 @@ def _contains(parameter: Parameter, value: Any) -> bool:
         return False
     if not parameter.low <= value <= parameter.high or (parameter.whole and value != int(value)):
         return False
-    return parameter.step is None or (_decimal(value) - _decimal(parameter.low)) % _decimal(parameter.step) == 0
+    return parameter.snap(value) == value

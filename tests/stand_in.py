@@ -73,12 +73,18 @@ def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float)
 
 
 def work(what: dict[str, Any]) -> None:
-    """Do what `trainables.trial.work` does, with the formula; seconds per rung are in the environment."""
+    """Do what `trainables.trial.work` does, with the formula; seconds per rung and misbehaviour are in the environment."""
+    import ray.train
     from trainables.trial import ask_referee
 
     config = TrialConfig.unflatten(what["flat"])
     folder = Path(config.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    context = ray.train.get_context()
+    (folder / f"rank{context.get_world_rank()}").parent.mkdir(parents=True, exist_ok=True)
+    node = ray.get_runtime_context().get_node_id()
+    (folder / f"rank{context.get_world_rank()}").write_text(node)
+    if context.get_world_rank() > 0:
+        return
     (folder / "config.json").write_text(config.model_dump_json())
     if what["job"] != "trial":
         result = result_of(config, Outcome.COMPLETED, 900)
@@ -88,17 +94,24 @@ def work(what: dict[str, Any]) -> None:
     report = ask_referee(what["referee"], config.uid)
     for tokens in (*config.budget.rungs, config.budget.tokens):
         time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")))
-        misbehave(config, tokens)
-        if not report(RungReport(tokens=tokens, metrics=metrics_at(config, tokens), unix_time=time.time())) and tokens < config.budget.tokens:
+        metrics = metrics_at(config, tokens)
+        misdeed = misdeed_of(config)
+        if misdeed == "error":
+            raise RuntimeError("a line of detail\nthe trial's own error")
+        if misdeed == "death":
+            os._exit(1)
+        if misdeed == "diverged":
+            save_result(folder, result_of(config, Outcome.DIVERGED, 0))
+            return
+        if misdeed == "nan":
+            metrics["eval/perplexity"] = math.nan
+        if not report(RungReport(tokens=tokens, metrics=metrics, unix_time=time.time())) and tokens < config.budget.tokens:
             save_result(folder, result_of(config, Outcome.PRUNED, tokens))
             return
     save_result(folder, result_of(config, Outcome.COMPLETED, config.budget.tokens))
 
 
-def misbehave(config: TrialConfig, tokens: int) -> None:
-    """Raise, or die, in the trials that the environment names as `uid=error,uid=death`."""
-    wanted = dict(pair.split("=") for pair in os.environ.get("STAND_IN_ERRORS", "").split(",") if pair)
-    if wanted.get(config.uid) == "error":
-        raise RuntimeError("a line of detail\nthe trial's own error")
-    if wanted.get(config.uid) == "death":
-        os._exit(1)
+def misdeed_of(config: TrialConfig) -> str | None:
+    """Return what the environment wants of a trial: `uid=error,uid=death,uid=nan,uid=diverged`."""
+    wanted = dict(pair.split("=") for pair in os.environ.get("STAND_IN_MISDEEDS", "").split(",") if pair)
+    return wanted.get(config.uid)

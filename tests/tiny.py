@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from trainables.config import TrialConfig
+from trainables.corpora.prepared import Card, SetCard, SplitCounts
 
 VOCABULARY, SEQUENCE, BLOCKS = 96, 16, 24
 
@@ -35,16 +36,43 @@ def write_model(folder: Path, *, tied: bool = True, **changes: Any) -> Path:
     return folder
 
 
-def write_blocks(folder: Path, blocks: int = BLOCKS) -> Path:
-    """Write packed blocks with something to learn (each token is likely followed by its double) and return the data folder."""
-    rng = np.random.default_rng(3)
-    tokens = np.zeros((blocks, SEQUENCE + 1), dtype=np.int32)
-    tokens[:, 0] = rng.integers(1, VOCABULARY, blocks)
-    for column in range(1, SEQUENCE + 1):
+def draw_tokens(rows: int, length: int, seed: int) -> np.ndarray[Any, Any]:
+    """Return int32 [rows, length] with something to learn: seven times in ten a token is followed by its double."""
+    rng = np.random.default_rng(seed)
+    tokens = np.zeros((rows, length), dtype=np.int32)
+    tokens[:, 0] = rng.integers(1, VOCABULARY, rows)
+    for column in range(1, length):
         doubled = (2 * tokens[:, column - 1]) % VOCABULARY
-        tokens[:, column] = np.where(rng.random(blocks) < 0.7, doubled, rng.integers(0, VOCABULARY, blocks))
+        tokens[:, column] = np.where(rng.random(rows) < 0.7, doubled, rng.integers(0, VOCABULARY, rows))
+    return tokens
+
+
+def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
+    """Write a prepared data folder with a set to adapt to and one to retain, each of six short documents a split."""
+    import pandas as pd
+
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "train.npy", tokens)
+    np.save(folder / "train.npy", draw_tokens(blocks, SEQUENCE + 1, seed=3))
+    sets = {}
+    for number, (name, role) in enumerate({"japanese": "adapt", "english": "retain"}.items()):
+        counts = {}
+        for split, seed in {"validation": 5, "test": 6}.items():
+            tokens = draw_tokens(6, SEQUENCE + 1, seed=seed + 10 * number)
+            targets = tokens[:, 1:].copy()
+            targets[::2, SEQUENCE // 2 :] = -100
+            lengths = (targets >= 0).sum(axis=1)
+            place = folder / name / split
+            place.mkdir(parents=True)
+            np.save(place / "inputs.npy", np.where(targets >= 0, tokens[:, :-1], 0).astype(np.int32))
+            np.save(place / "targets.npy", targets)
+            np.save(place / "rows.npy", np.arange(6, dtype=np.int32))
+            texts = {"id": [f"{split}-{row}" for row in range(6)], "tokens": lengths, "characters": 2 * lengths, "bytes": 5 * lengths}
+            pd.DataFrame(texts | {"text": ["…"] * 6}).to_parquet(place / "documents.parquet")
+            total = int(lengths.sum())
+            counts[split] = SplitCounts(documents=6, characters=2 * total, bytes=5 * total, tokens=total)
+        sets[name] = SetCard(role=role, digest=name, splits=counts, read=12, used=12)
+    card = Card(sequence_length=SEQUENCE, train_blocks=blocks, tokenizer_digest="tiny", sets=sets, **({"request": "tiny"} if "request" in Card.model_fields else {}))
+    (folder / "card.json").write_text(card.model_dump_json(), encoding="utf-8")
     return folder
 
 

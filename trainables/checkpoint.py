@@ -124,6 +124,8 @@ class Checkpoints:
 
     def drop_states(self, last_step: int) -> None:
         """Leave of the best checkpoints their weights and progress, of the last nothing: the trial has ended and exported it."""
+        for unfinished in self._folder.glob(".*"):
+            shutil.rmtree(unfinished)
         for folder in self._all():
             if int(folder.name) == last_step:
                 shutil.rmtree(folder)

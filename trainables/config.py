@@ -19,7 +19,7 @@ Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):

@@ -34,11 +34,12 @@ class DataOrder:
         self._per_step, self._seed = batch.blocks, seed
         self._epochs: dict[int, Tensor] = {}
 
-    def step_blocks(self, step: int, *, rank: int, world_size: int) -> Tensor:
-        """Return this worker's share of a step's blocks, int32 [blocks / world_size, sequence_length + 1]."""
+    def step_blocks(self, step: int, *, rank: int, world_size: int) -> tuple[Tensor, Tensor]:
+        """Return this worker's share of a step, inputs and targets, int32 [blocks / world_size, sequence_length] each."""
         places = range(step * self._per_step, (step + 1) * self._per_step)
         share = [self._block_at(place) for place in places[rank::world_size]]
-        return torch.from_numpy(np.stack([self._blocks[index] for index in share]))
+        blocks = torch.from_numpy(np.stack([self._blocks[index] for index in share]))
+        return blocks[:, :-1], blocks[:, 1:]
 
     def _block_at(self, place: int) -> int:
         epoch, offset = divmod(place, len(self._blocks))

@@ -8,9 +8,11 @@ The optimizer and the learning-rate schedule are torch's: DeepSpeed's own compil
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,6 +72,13 @@ def barrier() -> None:
     dist.all_reduce(torch.zeros(1, device=device_of_worker()))
 
 
+def autocast(config: TrialConfig) -> AbstractContextManager[Any]:
+    """Return the context of a forward pass, in training and evaluation alike: fp32 adapters compute in the base's type."""
+    if config.method.name != "lora" or config.model.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device_of_worker().type, dtype=DTYPES[config.model.precision])
+
+
 class Engine:
     """A prepared model in training."""
 
@@ -79,7 +88,7 @@ class Engine:
         self.model = model
         self._config = config
         self._micro_batches = micro_batches_per_worker(config, self.world_size)
-        self._autocast = config.model.precision if config.method.name == "lora" else "fp32"
+        self.autocast = partial(autocast, config)
         optimizer = build_optimizer(model, config)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config.schedule, step, steps))
         self._scheduler = scheduler
@@ -95,27 +104,19 @@ class Engine:
         """Return the highest rate of the schedule, read back from the optimizer."""
         return float(self._deepspeed.basic_optimizer.param_groups[0]["initial_lr"])
 
-    @property
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that forward passes run in, training and evaluation alike."""
-        if self._autocast == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=DTYPES[self._autocast])
+    def train_step(self, inputs_nt: Tensor, targets_nt: Tensor, *, flag: bool = False) -> Step:
+        """Train one step on this worker's blocks [n, sequence_length] and return what happened, the same on all workers.
 
-    def train_step(self, blocks_nt: Tensor, *, flag: bool = False) -> Step:
-        """Train one step on this worker's blocks [n, sequence_length + 1] and return what happened, the same on all workers.
-
-        The loss is the nats of all micro-batches and workers over the trained tokens of the step, so it does not depend on how
+        Targets that are IGNORED are not trained. The loss is the nats of all micro-batches and workers over the trained tokens of the step, so it does not depend on how
         the step is divided. Weights stay as they were where loss or gradient is not finite.
         """
-        blocks_nt = blocks_nt.to(self.device).long()
-        inputs, targets = blocks_nt[:, :-1], blocks_nt[:, 1:]
+        inputs, targets = inputs_nt.to(self.device).long(), targets_nt.to(self.device).long()
         tokens = self._sum((targets != IGNORED).sum())
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         micro_batches = list(zip(self._divide(inputs), self._divide(targets), strict=True))
         for index, (input_bt, target_bt) in enumerate(micro_batches, start=1):
             self._deepspeed.set_gradient_accumulation_boundary(index == len(micro_batches))
-            with self.autocast:
+            with self.autocast():
                 nats = self._deepspeed(input_bt, target_bt)
             total += nats.detach()
             # DeepSpeed averages over workers; times their number, the average is the sum again.
@@ -200,6 +201,10 @@ class Engine:
     def close(self) -> None:
         """Take DeepSpeed's hooks and buffers off the model; the process group stays."""
         self._deepspeed.destroy()
+        if self._config.engine.zero_stage == 3:
+            from deepspeed.runtime.zero import parameter_offload
+
+            parameter_offload.FWD_MODULE_STACK.clear()  # it would keep the model alive
 
 
 def micro_batches_per_worker(config: TrialConfig, world_size: int) -> int:
@@ -230,6 +235,7 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
     device = device_of_worker()
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))  # asked for, even in a process group of one
+    warnings.filterwarnings("ignore", message=".* is deprecated", category=FutureWarning)  # DeepSpeed's and peft's, at every call
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)

@@ -17,6 +17,8 @@ WEIGHTS = "*.safetensors"
 
 
 class Section(BaseModel):
+    """A part of a study file: no unknown keys, never changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

@@ -5,11 +5,13 @@ A worker runs a trial handed to it and leaves the process as it found it, so tha
 
 import gc
 import math
+import pkgutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +20,7 @@ from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_stat
 from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
 from trainables.data_order import DataOrder, derive_seed
-from trainables.engine import Engine, Step, barrier, broadcast_flag, device_of_worker, join_group
+from trainables.engine import Engine, Step, autocast, barrier, broadcast_flag, device_of_worker, join_group
 from trainables.evaluation import Evaluation, evaluate, write_documents
 from trainables.facts import read_built, read_machine
 from trainables.model import build_model, count_parameters, load_model
@@ -90,8 +92,8 @@ class Trial:
             if self.progress.step == self.steps:
                 return Outcome.COMPLETED, ""
             began = time.perf_counter()
-            blocks = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
-            step = self.engine.train_step(blocks, flag=self._checkpoint_due())
+            inputs, targets = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
+            step = self.engine.train_step(inputs, targets, flag=self._checkpoint_due())
             if not step.finite:
                 return Outcome.DIVERGED, f"step {self.progress.step + 1}: loss {step.loss:g}, gradient norm {step.gradient_norm}"
             self._note(step, time.perf_counter() - began)
@@ -116,10 +118,11 @@ class Trial:
     def _evaluate(self) -> None:
         began = time.perf_counter()
         self.model.eval()
-        with self.engine.whole() as model, self.engine.autocast:
+        with self.engine.whole() as model, self.engine.autocast():
             self.evaluation = evaluate(model, Path(self.config.data.folder), "validation")
+            own = call_own_metrics(model, self.config)
         self.model.train()
-        self.progress.metrics |= self.evaluation.metrics(self._base)
+        self.progress.metrics |= self.evaluation.metrics(self._base) | own
         self.progress.validation_loss = self.progress.metrics["eval/nats_per_token"]
         self.progress.evaluation_seconds += time.perf_counter() - began
 
@@ -163,7 +166,13 @@ class Trial:
 
     def metrics(self) -> dict[str, float]:
         """Return the last known value of every metric."""
-        return self.progress.metrics | convergence_metrics(self.progress.curve)
+        trainable, total = self.parameters
+        counts = {
+            "efficiency/trainable_parameters": float(trainable),
+            "efficiency/total_parameters": float(total),
+            "efficiency/trainable_share": trainable / total,
+        }
+        return self.progress.metrics | counts | convergence_metrics(self.progress.curve)
 
     def conclude(self, outcome: Outcome, reason: str) -> Result:
         """Write weights, documents and result, drop the optimizer states, and return the result. Called on every worker."""
@@ -257,6 +266,20 @@ def open_test(config: TrialConfig) -> Result:
         save_result(folder, result)
     barrier()
     return result
+
+
+def read_base(config: TrialConfig) -> dict[str, float] | None:
+    """Return the base's metrics, against which retention is measured; None where no base was measured."""
+    folder = config.data.base_result_folder
+    result = load_result(Path(folder)) if folder else None
+    return None if result is None else result.metrics
+
+
+@torch.no_grad()
+def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
+    """Return the values of the study's own functions, each called as `function(model, data_folder)` on the model at rest."""
+    functions = {name: pkgutil.resolve_name(path) for name, path in config.own_metrics.items()}
+    return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}
 
 
 @contextmanager

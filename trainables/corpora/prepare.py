@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trainables.corpora.prepared import CARD_FILE, Card, SetCard, Split, SplitCounts, load_card
+from trainables.corpora.prepared import CARD_FILE, Card, SetCard, Split, SplitCounts, load_card, split_folder
 from trainables.corpora.sources import DataSet, Document, SplitName, Texts, read_texts
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # an instruct model's EOS ends a turn; these end a text
 EVALUATED: tuple[Split, ...] = ("validation", "test")
+TRAIN_FILE = "train.npy"
 Progress = Callable[[str], None]
+Chosen: TypeAlias = "list[tuple[Document, Tokens]]"  # documents within their cap, with their ids of tokens
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _check_card(destination: Path, request: str) -> Card:
     return card
 
 
-def _write_folder(
+def _write_folder(  # noqa: PLR0913, PLR0917
     folder: Path,
     sets: Mapping[str, DataSet],
     texts: Mapping[str, Texts],
@@ -120,34 +122,92 @@ def _write_folder(
     request: str,
     progress: Progress,
 ) -> Card:
+    cards: dict[str, SetCard] = {}
+    training: list[Chosen] = []
+    for name, data_set in sets.items():
+        chosen = {split: _tokenise(name, documents, tokenizer, _cap(data_set, split)) for split, documents in texts[name].splits.items()}
+        cards[name] = _fill_card(data_set, texts[name], chosen)
+        for split in EVALUATED:
+            _write_split(split_folder(folder, name, split), chosen[split], tokenizer.separator, sequence_length)
+        training += [chosen["train"]] if "train" in chosen else []
+        tokens = sum(count.tokens for count in cards[name].splits.values())
+        progress(f"{name}: {cards[name].used:,} of {cards[name].read:,} documents, {tokens:,} tokens")
+    blocks = _write_blocks(folder / TRAIN_FILE, training, tokenizer.separator, sequence_length)
+    return Card(sequence_length=sequence_length, train_blocks=blocks, tokenizer_digest=tokenizer.digest, request=request, sets=cards)
+
+
+def _cap(data_set: DataSet, split: SplitName) -> int | None:
+    return data_set.training_tokens if split == "train" else data_set.evaluation_tokens
+
+
+def _tokenise(name: str, documents: Sequence[Document], tokenizer: Tokenizer, most: int | None) -> Chosen:
+    """Return the documents within the cap of `most` tokens, in the order given, with their tokens."""
+    from trainables.corpora.packing import choose_within
+
+    tokens = tokenizer.encode([document.text for document in documents])
+    for document, ids in zip(documents, tokens, strict=True):
+        if not len(ids):
+            raise ValueError(f"data.{name}: {document.id}: the tokenizer makes no token of this text")
+    places = choose_within([len(ids) for ids in tokens], most)
+    return [(documents[place], tokens[place]) for place in places]
+
+
+def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Chosen]) -> SetCard:
+    """Return the set's account, in which every document read is either used or skipped for a reason."""
+    counts = {split: _count(documents) for split, documents in chosen.items()}
+    skipped = texts.skipped.copy()
+    for split, documents in chosen.items():
+        skipped["beyond the cap of tokens"] += len(texts.splits[split]) - len(documents)
+    used = sum(count.documents for count in counts.values())
+    assert texts.read == used + skipped.total(), "a document is unaccounted for"
+    return SetCard(
+        role=data_set.role,
+        digest=texts.digest,
+        splits={**counts},
+        read=texts.read,
+        used=used,
+        skipped={reason: count for reason, count in skipped.items() if count},
+    )
+
+
+def _count(chosen: Chosen) -> SplitCounts:
+    return SplitCounts(
+        documents=len(chosen),
+        characters=sum(len(document.text) for document, _ in chosen),
+        bytes=sum(len(document.text.encode()) for document, _ in chosen),
+        tokens=sum(len(tokens) for _, tokens in chosen),
+    )
+
+
+def _write_split(folder: Path, chosen: Chosen, separator: int, sequence_length: int) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from trainables.corpora.packing import cut_rows
+
+    folder.mkdir(parents=True)
+    arrays = cut_rows([tokens for _, tokens in chosen], separator, sequence_length)
+    for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    table = pd.DataFrame(
+        {
+            "id": [document.id for document, _ in chosen],
+            "tokens": [len(tokens) for _, tokens in chosen],
+            "characters": [len(document.text) for document, _ in chosen],
+            "bytes": [len(document.text.encode()) for document, _ in chosen],
+            "text": [document.text for document, _ in chosen],
+        }
+    )
+    table.to_parquet(folder / "documents.parquet", engine="pyarrow", index=False)
+
+
+def _write_blocks(path: Path, training: Sequence[Chosen], separator: int, sequence_length: int) -> int:
+    """Write the training documents of all sets, packed in the order of their content's hash; return the number of blocks."""
     import numpy as np
 
     from trainables.corpora.packing import pack_blocks
 
-    cards: dict[str, SetCard] = {}
-    training: list[tuple[str, Tokens]] = []
-    for name, data_set in sets.items():
-        skipped = dict(texts[name].skipped)
-        counts: dict[str, SplitCounts] = {}
-        for split, documents in texts[name].splits.items():
-            most = data_set.training_tokens if split == "train" else data_set.evaluation_tokens
-            kept, tokens = _tokenise(name, documents, tokenizer, most)
-            counts[split] = _count(kept, tokens)
-            if len(kept) < len(documents):
-                skipped[f"beyond {'training' if split == 'train' else 'evaluation'}_tokens"] = skipped.get(
-                    f"beyond {'training' if split == 'train' else 'evaluation'}_tokens", 0
-                ) + (len(documents) - len(kept))
-            if split == "train":
-                training += zip((document.digest for document in kept), tokens, strict=True)
-            else:
-                _write_split(folder / name / split, kept, tokens, tokenizer.separator, sequence_length)
-        used = sum(count.documents for count in counts.values())
-        assert texts[name].read == used + sum(skipped.values()), f"{name}: documents are unaccounted for"
-        cards[name] = SetCard(
-            role=data_set.role, digest=texts[name].digest, splits=counts, read=texts[name].read, used=used, skipped=skipped
-        )
-        progress(f"{name}: {used} of {texts[name].read} documents, {sum(count.tokens for count in counts.values()):,} tokens")
-    training.sort(key=lambda pair: pair[0])
-    blocks = pack_blocks([tokens for _, tokens in training], tokenizer.separator, sequence_length) if training else np.zeros((0, sequence_length + 1), np.int32)
-    np.save(folder / "train.npy", blocks, allow_pickle=False)
-    return Card(sequence_length=sequence_length, train_blocks=len(blocks), tokenizer_digest=tokenizer.digest, request=request, sets=cards)
+    mixed = sorted((pair for chosen in training for pair in chosen), key=lambda pair: pair[0].digest)
+    blocks = pack_blocks([tokens for _, tokens in mixed], separator, sequence_length)
+    np.save(path, blocks, allow_pickle=False)
+    return len(blocks)

@@ -14,9 +14,10 @@ document's own tokens, all predicted; longer ones continue in further rows whose
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["validation", "test"]
+CARD_FILE = "card.json"
 
 
 class Section(BaseModel):
@@ -45,6 +46,7 @@ class Card(Section):
     sequence_length: int
     train_blocks: int
     tokenizer_digest: str
+    request: str = Field(description="digest of all that the folder was made from")
     sets: dict[str, SetCard]
 
     @property
@@ -60,4 +62,9 @@ class Card(Section):
 
 def load_card(folder: Path) -> Card:
     """Return the folder's card. Raises FileNotFoundError where the folder was not prepared."""
-    return Card.model_validate_json((folder / "card.json").read_text(encoding="utf-8"))
+    return Card.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
+
+
+def split_folder(folder: Path, name: str, split: Split) -> Path:
+    """Return where a set's split lies in the prepared folder."""
+    return folder / name / split

@@ -1,0 +1,315 @@
+"""The one door to MLflow: an experiment is a study, a parent run the study, a child run a trial or the base.
+
+Writing is idempotent. A run is found by its tag `hikaku.uid`, every metric carries the time it was measured at, and the
+tag `hikaku.written` holds the digest of what was written last, so writing a record twice leaves one copy.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+from pydantic import Field
+
+from hikaku.record import CurvePoint, Outcome, Record, RungReport
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+UID, KIND, WRITTEN, PARENT = "hikaku.uid", "hikaku.kind", "hikaku.written", "mlflow.parentRunId"
+BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
+STATUS: dict[Outcome | None, str] = {
+    None: "RUNNING",
+    Outcome.COMPLETED: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.INFEASIBLE: "KILLED",
+    Outcome.OUT_OF_MEMORY: "FAILED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.FAILED: "FAILED",
+}
+Kind = Literal["study", "base", "trial"]
+
+
+class RunRecord(Record):
+    """All that MLflow should show of one run."""
+
+    uid: str
+    kind: Kind
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+    outcome: Outcome | None = Field(default=None, description="None while it runs")
+    tokens: int = Field(default=0, description="tokens trained as far as known; the step of `metrics`")
+    rungs: tuple[RungReport, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    artifacts: tuple[Path, ...] = Field(default=(), description="files and folders, copied under their own names")
+    datasets: dict[str, str] = Field(default_factory=dict, description="data set -> digest")
+    started: float
+    ended: float | None = None
+
+
+def create_store(root: Path) -> str:
+    """Return the URI of the MLflow store in a folder, made there if it is missing.
+
+    The schema is created beside its place and renamed: a process killed during the migration, or eight that begin at once, leave a
+    whole store or none.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    store = root / "mlflow.db"
+    with filelock.FileLock(root / "mlflow.lock"):
+        if not store.exists():
+            with tempfile.TemporaryDirectory(prefix=".mlflow.", dir=root) as building:
+                half_made = Path(building) / "mlflow.db"
+                _create_schema(f"sqlite:///{half_made}", root / "mlartifacts")
+                half_made.replace(store)
+    return f"sqlite:///{store}"
+
+
+def _create_schema(uri: str, artifacts: Path) -> None:
+    _quieten()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    made = SqlAlchemyStore(uri, str(artifacts))
+    made.engine.dispose()
+
+
+class Tracker:
+    """Writes run records into one MLflow store."""
+
+    def __init__(self, uri: str) -> None:
+        _quieten()
+        self.uri = uri
+        self._client = _connect(uri)
+        self._experiments: dict[str, str] = {}
+        self._runs: dict[str, str] = {}  # uid -> run id
+        self._digests: dict[str, str] = {}  # uid -> digest of what was written last
+
+    def write(self, record: RunRecord) -> None:
+        """Bring a run up to its record; nothing is sent when the store holds it already."""
+        experiment = self._open_experiment(record.uid.split("/")[0])
+        digest = _digest_of(record)
+        if self._digests.get(record.uid) == digest:
+            return
+        run = self._find_or_create(experiment, record)
+        self._write_values(run, record)
+        for path in record.artifacts:
+            if path.is_dir():
+                self._client.log_artifacts(run, str(path), path.name)
+            else:
+                self._client.log_artifact(run, str(path))
+        status = STATUS[record.outcome]
+        if record.outcome is None:
+            self._client.update_run(run, status=status)
+        else:
+            self._client.set_terminated(run, status=status, end_time=_milliseconds(record.ended or record.started))
+        self._client.set_tag(run, WRITTEN, digest)  # last: until here the whole record would be written again
+        self._digests[record.uid] = digest
+
+    def _open_experiment(self, study: str) -> str:
+        """Return the study's experiment, made at first use, after learning which of its runs are there."""
+        if study in self._experiments:
+            return self._experiments[study]
+        found = self._client.get_experiment_by_name(study)
+        location = None
+        if self.uri.startswith("sqlite:///"):
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / study).as_uri()
+        experiment = found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
+        for run in _search(self._client, experiment):
+            if UID in run.data.tags:
+                self._runs[run.data.tags[UID]] = run.info.run_id
+                self._digests[run.data.tags[UID]] = run.data.tags.get(WRITTEN, "")
+        self._experiments[study] = experiment
+        return experiment
+
+    def _find_or_create(self, experiment: str, record: RunRecord) -> str:
+        if record.uid not in self._runs:
+            tags = {UID: record.uid, KIND: record.kind}
+            if record.kind != "study":
+                tags[PARENT] = self._runs[record.uid.split("/")[0]]
+            created = self._client.create_run(experiment, start_time=_milliseconds(record.started), tags=tags, run_name=record.name)
+            self._runs[record.uid] = created.info.run_id
+        return self._runs[record.uid]
+
+    def _write_values(self, run: str, record: RunRecord) -> None:
+        from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+
+        params = [Param(name, _as_text(value)) for name, value in record.params.items()]
+        for start in range(0, len(params), BATCH_PARAMS):
+            self._client.log_batch(run, params=params[start : start + BATCH_PARAMS])
+        tags = record.tags | ({"outcome": record.outcome.value} if record.outcome else {})
+        self._client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items() if value])
+        metrics = [Metric(name, value, _milliseconds(when), step) for name, value, when, step in _points(record)]
+        for start in range(0, len(metrics), BATCH_METRICS):
+            self._client.log_batch(run, metrics=metrics[start : start + BATCH_METRICS])
+        if record.datasets:
+            sets = [Dataset(name, digest[:32], "local", json.dumps({"sha256": digest})) for name, digest in record.datasets.items()]
+            self._client.log_inputs(run, datasets=[DatasetInput(each) for each in sets])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as MLflow holds it: `params` back in their types, `metrics` the last value of each."""
+
+    uid: str
+    kind: Kind
+    run_id: str
+    status: str
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    started: float
+    ended: float | None
+
+    @property
+    def outcome(self) -> str | None:
+        """Return the outcome's word, None while the run goes on."""
+        return self.tags.get("outcome")
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """A study's runs, read from one store."""
+
+    name: str
+    uri: str
+    experiment_id: str
+    parent: Run
+    base: Run | None
+    trials: tuple[Run, ...]
+
+    @cached_property
+    def _client(self) -> Any:
+        return _connect(self.uri)
+
+    def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        """Return (tokens, value) of every value a run logged of a metric, in order."""
+        return sorted((point.step, point.value) for point in self._client.get_metric_history(run.run_id, metric))
+
+    @contextlib.contextmanager
+    def artifact(self, run: Run, name: str) -> Iterator[Path | None]:
+        """Give a local copy of an artifact for a while, None where the run has none of that name."""
+        names = {item.path for item in self._client.list_artifacts(run.run_id)}
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(self._client.download_artifacts(run.run_id, name, folder)) if name in names else None
+
+
+def read_study_runs(name: str, uri: str) -> StudyRuns:
+    """Return all runs of a study. Raises ValueError, in one line, when the store holds no such study."""
+    _quieten()
+    client = _connect(uri)
+    experiment = client.get_experiment_by_name(name)
+    runs = [_read_run(run) for run in _search(client, experiment.experiment_id) if UID in run.data.tags] if experiment else []
+    parent = next((run for run in runs if run.kind == "study"), None)
+    if experiment is None or parent is None:
+        known = ", ".join(sorted(each.name for each in client.search_experiments() if each.name != "Default")) or "none"
+        raise ValueError(f"{uri}: holds no study {name!r}; it holds: {known}")
+    trials = sorted((run for run in runs if run.kind == "trial"), key=lambda run: _order_of(run.uid))
+    base = next((run for run in runs if run.kind == "base"), None)
+    return StudyRuns(name, uri, experiment.experiment_id, parent, base, tuple(trials))
+
+
+def open_ui(uri: str, study: str | None = None, port: int = 5000) -> int:
+    """Serve MLflow's own pages on this machine until interrupted; return the server's exit code."""
+    experiment = _connect(uri).get_experiment_by_name(study) if study else None
+    place = f"/#/experiments/{experiment.experiment_id}" if experiment else ""
+    print(f"MLflow: http://127.0.0.1:{port}{place}", flush=True)  # noqa: T201 - what the user asked for
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with contextlib.suppress(KeyboardInterrupt):
+        return subprocess.run(command, check=False).returncode
+    return 0
+
+
+def _connect(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _quieten() -> None:
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _search(client: Any, experiment: str) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _read_run(run: Any) -> Run:
+    tags = dict(run.data.tags)
+    return Run(
+        uid=tags[UID],
+        kind=tags[KIND],
+        run_id=run.info.run_id,
+        status=run.info.status,
+        name=run.info.run_name,
+        params={name: _as_value(text) for name, text in run.data.params.items()},
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        started=run.info.start_time / 1000,
+        ended=run.info.end_time / 1000 if run.info.end_time else None,
+    )
+
+
+def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
+    """Yield (name, value, unix time, tokens) of everything the record measured, the same on every call."""
+    said: set[tuple[str, int]] = set()
+    for rung in record.rungs:
+        for name, value in rung.metrics.items():
+            said.add((name, rung.tokens))
+            yield name, value, rung.unix_time, rung.tokens
+    for point in record.curve:
+        yield "train/loss", point.loss, point.unix_time, point.tokens
+        yield "train/learning_rate", point.learning_rate, point.unix_time, point.tokens
+        if point.gradient_norm is not None:
+            yield "train/gradient_norm", point.gradient_norm, point.unix_time, point.tokens
+    if record.ended is None or record.kind == "study":
+        return
+    for name, value in record.metrics.items():
+        if (name, record.tokens) not in said:
+            yield name, value, record.ended, record.tokens
+
+
+def _digest_of(record: RunRecord) -> str:
+    """Return a digest of the record and of its artifacts' sizes and times. A study's own times do not count: they are this process's."""
+    own_times = {"started", "ended"} if record.kind == "study" else set[str]()
+    files = [file for path in record.artifacts for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return hashlib.sha256("\n".join([record.model_dump_json(exclude=own_times), *stamps]).encode()).hexdigest()
+
+
+def _order_of(uid: str) -> tuple[str, int]:
+    _, arm, number = uid.split("/")
+    return arm, int(number)
+
+
+def _as_text(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value))[:LONGEST_PARAM]
+
+
+def _as_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

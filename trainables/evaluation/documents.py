@@ -1,0 +1,31 @@
+"""The table of measured documents of a run, from which every later statistic is made.
+
+One row per document: set, split, document (its id), nats (their sum, float64), tokens, characters, bytes (of UTF-8).
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from hikaku.record import DOCUMENTS_FILE
+
+COLUMNS = ("set", "split", "document", "nats", "tokens", "characters", "bytes")
+
+
+def read_documents(folder: Path) -> pd.DataFrame | None:
+    """Return the documents measured in a run's folder, or None where none were."""
+    path = folder / DOCUMENTS_FILE
+    return pd.read_parquet(path, engine="pyarrow") if path.exists() else None
+
+
+def write_documents(folder: Path, table: pd.DataFrame) -> None:
+    """Write the table into a run's folder, complete or absent; splits measured earlier and not again are kept."""
+    earlier = read_documents(folder)
+    if earlier is not None:
+        kept = earlier[~earlier["split"].isin(table["split"].unique())]
+        table = pd.concat([kept, table], ignore_index=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{DOCUMENTS_FILE}.{os.getpid()}"
+    table[list(COLUMNS)].to_parquet(temporary, engine="pyarrow", index=False)
+    temporary.replace(folder / DOCUMENTS_FILE)
