@@ -43,22 +43,12 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="show the trace
 
 
 @app.command()
-def tune(study: StudyPath, overrides: Overrides = [], state: State = None, address: Address = None, as_json: AsJson = False) -> None:  # noqa: B006
+def tune(study: StudyPath, overrides: Overrides = [], state: State = None, address: Address = None) -> None:  # noqa: B006
     """Run a study to its end, or take it up where it stopped."""
     known = _read(study, overrides)
     from hikaku.launcher import run_study
 
     summary = run_study(known, state=state, address=address)
-    if as_json:
-        _print_json(
-            {
-                "study": summary.name,
-                "folder": str(summary.folder),
-                "outcomes": summary.outcomes,
-                "best": summary.best,
-                "report": summary.report and str(summary.report),
-            }
-        )
     raise typer.Exit(summary.exit_code)
 
 
@@ -110,14 +100,15 @@ def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_
 @app.command()
 def ui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None,
+    overrides: Overrides = [],  # noqa: B006
     state: State = None,
-    port: Annotated[int, typer.Option()] = 5000,
+    port: Annotated[int, typer.Option(help="port on this machine")] = 5000,
 ) -> None:
-    """Open MLflow's UI on the store that holds the studies' runs."""
-    known = _read(study, []) if study else None
+    """Open MLflow's UI on the studies' runs."""
+    known = _read(study, overrides) if study else None
     from hikaku.tracking import open_ui
 
-    open_ui(_store(known, state), port=port, study=known.name if known else None)
+    raise typer.Exit(open_ui(_store(known, state), known.name if known else None, port))
 
 
 @app.command()

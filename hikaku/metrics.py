@@ -33,6 +33,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("retention/{set}", "1", "maximize", "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved."),
     Metric("test/retained/{set}/bits_per_byte", "bit/byte", "minimize", "As retained, on the set's test documents."),
     Metric("test/retention/{set}", "1", "maximize", "As retention, on the set's test documents."),
+    Metric("train/tokens", "tokens", "none", "Tokens trained when the run ended."),
     Metric("train/loss", "nat/token", "minimize", "Mean nats per trained token since the previous point of the curve."),
     Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),
     Metric("train/gradient_norm", "1", "none", "Global L2 norm of the gradient before clipping."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hikaku.referee import Setting
     from hikaku.tracking import RunRecord, Tracker
 
+OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between attempts while MLflow does not answer
 
 
@@ -104,9 +105,13 @@ class Recorder:
         from hikaku.tracking import RunRecord
 
         return RunRecord(
-            uid=uid, kind="study", name=uid, params={}, tags=self.setting.tags, outcome=self._study_outcome, rungs=(), curve=(), metrics={},
+            uid=uid, kind="study", name=uid, params={}, tags=self.setting.tags | self._judged_by(), outcome=self._study_outcome, rungs=(), curve=(), metrics={},
             artifacts=tuple(path for path in files if path.exists()), datasets=self.setting.datasets, started=self._started, ended=ended,
         )  # fmt: skip
+
+    def _judged_by(self) -> dict[str, str]:
+        first = self.study.objectives[0]
+        return {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": self.study.description}
 
     def _build_base(self, uid: str) -> "RunRecord | None":
         folder = trial_folder(self.setting.folder, uid)
@@ -131,13 +136,15 @@ class Recorder:
         if method == "lora":
             files.append(folder / WEIGHTS_FOLDER)
         metrics = dict(rungs[-1].metrics) if rungs else {}
+        if ending and ending["values"] and self.study.objectives[0].metric is None:
+            metrics[OWN_OBJECTIVE] = ending["values"][0]
         from hikaku.tracking import RunRecord
 
         return RunRecord(
             uid=uid, kind="trial", name=f"{arm}/{number}",
             params=self._configure(uid) if CHOICES in trial.user_attrs else {},
             tags=self.setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method} | ({"reason": ending["reason"]} if ending else {}),
-            outcome=outcome_of(trial), rungs=rungs, curve=result.curve if result else (), metrics=metrics | (result.metrics if result else {}),
+            outcome=outcome_of(trial), tokens=ending["tokens"] if ending else 0, rungs=rungs, curve=result.curve if result else (), metrics=metrics | (result.metrics if result else {}),
             artifacts=tuple(path for path in files if path.exists()), datasets=self.setting.datasets,
             started=trial.datetime_start.timestamp() if trial.datetime_start else self._started, ended=ending["unix_time"] if ending else None,
         )  # fmt: skip

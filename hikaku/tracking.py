@@ -282,6 +282,8 @@ def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
             yield "train/gradient_norm", point.gradient_norm, point.unix_time, point.tokens
     if record.ended is None or record.kind == "study":
         return
+    if record.kind == "trial":
+        yield "train/tokens", record.tokens, record.ended, record.tokens
     for name, value in record.metrics.items():
         if (name, record.tokens) not in said:
             yield name, value, record.ended, record.tokens

@@ -50,7 +50,7 @@ def make_study(folder: Path, **changes: Any) -> Study:
         },
         "budget": {"trials": 4, "tokens": 900},
         "pruning": {"first_rung": 100, "reduction_factor": 3},
-        "training": {"batch": {"sequence_length": 16, "blocks": 2, "micro_blocks": 2}, "schedule": {"warmup_share": 0.1}},
+        "training": {"batch": {"sequence_length": 16, "blocks": 6, "micro_blocks": 1}, "schedule": {"warmup_share": 0.1}},
         "objectives": [{"metric": "eval/perplexity"}],
     }
     return Study.model_validate(plain | changes)

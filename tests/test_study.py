@@ -161,7 +161,7 @@ def test_a_trials_configuration_is_the_studys_with_the_samples_over_it(good: Pat
     assert (flat["method.name"], flat["method.rank"], flat["optimizer.learning_rate"]) == ("lora", 8, 1e-3)
     assert (flat["optimizer.weight_decay"], flat["engine.workers"], flat["budget.rungs"]) == (0.1, 2, [16384, 32768])
     assert flat["own_metrics"] == {"own/bleu": "my.module:bleu"}
-    with pytest.raises(ValidationError, match=r"method.rank"):
+    with pytest.raises(ValidationError, match=r"method\.lora\.rank"):
         config_of(read_study(good), params={"method.rank": 0, "method.alpha_over_rank": 2.0})
 
 

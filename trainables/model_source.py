@@ -25,7 +25,7 @@ class Section(BaseModel):
 class ModelSource(Section):
     """The base model: exactly one of `embedded`, `path`, `id` (with its `revision`)."""
 
-    embedded: Literal["small"] | None = Field(default=None, description="the small model hikaku trains at first use")
+    embedded: Literal["small", "tiny"] | None = Field(default=None, description="a model hikaku trains at first use; tiny is for tests")
     path: str | None = Field(default=None, description="local folder in Hugging Face format")
     id: str | None = Field(default=None, description="model id on the hub, owner/name")
     revision: str | None = Field(default=None, description="commit of the hub repository, 40 hexadecimal digits")
@@ -104,11 +104,13 @@ def digest_folder(folder: Path) -> str:
 
 
 def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
-    from trainables.embedded import embedded_shape, ensure_embedded
+    from trainables.embedded import RECIPES, embedded_folder, embedded_shape, ensure_embedded
 
+    recipe = RECIPES[name]
     if not fetch:
-        return ResolvedModel(None, None, embedded_shape(), "trained at first use")
-    folder = ensure_embedded()
+        there = embedded_folder(recipe).exists()
+        return ResolvedModel(None, None, embedded_shape(recipe), "" if there else "trained at first use")
+    folder = ensure_embedded(recipe=recipe)
     return ResolvedModel(folder, digest_folder(folder), read_model_shape(folder))
 
 

@@ -1,5 +1,6 @@
 """How the embedded base model is trained: a byte-level BPE, then AdamW on random windows of each language's text."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
 
     Equal on every run with the same number of threads. Only the texts' `train` is learnt from, by the tokenizer too.
     """
+    from transformers.utils import logging as transformers_logging
+
     tokenizer = train_tokenizer(recipe, texts)
     separator = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     streams = {name: _join(tokenizer, splits["train"], separator) for name, splits in texts.items()}
@@ -35,27 +38,30 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
         model = build_qwen2(shape, separator)
         best = _train(recipe, model, streams, held_out, show_progress=show_progress)
     model.load_state_dict(best)
+    transformers_logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def train_tokenizer(recipe: Recipe, texts: LanguageTexts) -> Any:
-    """Return a fast tokenizer: byte-level BPE (Sennrich et al. 2016, over bytes) of exactly `recipe.vocabulary` entries."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    """Return a fast tokenizer: byte-level BPE (Sennrich et al. 2016, over bytes) of exactly `recipe.vocabulary` entries.
 
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
+    It is trained inside Qwen2's own pipeline, since loading a Qwen2 folder always builds that one around the vocabulary.
+    """
+    from tokenizers import Tokenizer, pre_tokenizers, trainers
+    from transformers import Qwen2Tokenizer
+
+    bpe = Tokenizer.from_str(Qwen2Tokenizer().backend_tokenizer.to_str())
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocabulary,
         special_tokens=[END_OF_TEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator((text for name, splits in texts.items() for text in splits["train"]), trainer)
+    bpe.train_from_iterator((text for name, splits in sorted(texts.items()) for text in splits["train"]), trainer)
     assert bpe.get_vocab_size() == recipe.vocabulary, "the texts are too short for the vocabulary"
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT)
+    trained = json.loads(bpe.to_str())["model"]
+    return Qwen2Tokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]])
 
 
 def build_qwen2(shape: ModelShape, end_of_text: int) -> Any:
