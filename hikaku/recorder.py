@@ -41,7 +41,6 @@ class Recorder:
         self._wake = threading.Condition()
         self._closing = False
         self._study_outcome: Outcome | None = None
-        self._started = time.time()
         self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
         if setting.tracking_uri is not None:
             self._thread.start()

@@ -25,7 +25,8 @@ from trainables.methods import Lora
 from trainables.worker import measure_base, open_test, run_trial
 
 STEP = 8 * SEQUENCE  # tokens of one step
-RUNGS = (5 * STEP, 10 * STEP)
+RUNGS = (2 * STEP, 4 * STEP)
+STEPS = 7
 LORA = {"name": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.1}
 FULL = {"name": "full"}
 
@@ -61,7 +62,7 @@ class Referee:
 
 
 def _config(root: Path, folder: str, method: dict[str, Any] = LORA, **sections: Any) -> TrialConfig:
-    return make_config(root, folder=folder, method=method, **({"budget": {"rungs": RUNGS}} | sections))
+    return make_config(root, folder=folder, method=method, **({"budget": {"rungs": RUNGS, "tokens": STEPS * STEP}} | sections))
 
 
 def _weights(config: TrialConfig) -> dict[str, Tensor]:
@@ -79,15 +80,15 @@ def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents
     config = _config(root, "trial", data={"base_result_folder": str(root / "base")})
     referee = Referee()
     result = run_trial(config, referee)
-    assert (result.outcome, result.reason, result.tokens) == (Outcome.COMPLETED, "", 20 * STEP)
-    assert [report.tokens for report in referee.reports] == [*RUNGS, 20 * STEP]
+    assert (result.outcome, result.reason, result.tokens) == (Outcome.COMPLETED, "", STEPS * STEP)
+    assert [report.tokens for report in referee.reports] == [*RUNGS, STEPS * STEP]
     assert tuple(referee.reports) == result.rungs
     assert load_result(Path(config.folder)) == result
     assert result.metrics["eval/nats_per_token"] < base.metrics["eval/nats_per_token"]
     assert result.metrics["retention/english"] == pytest.approx(
         base.metrics["retained/english/bits_per_byte"] / result.metrics["retained/english/bits_per_byte"]
     )
-    assert [point.tokens for point in result.curve] == [STEP * step for step in range(1, 21)]
+    assert [point.tokens for point in result.curve] == [STEP * step for step in range(1, STEPS + 1)]
     assert result.facts["built.method.rank"] == "4"
     assert result.facts["built.method.scale"] == "2.0"
     assert result.facts["built.optimizer.learning_rate"] == "0.01"
@@ -117,7 +118,7 @@ def test_a_resumed_trial_equals_the_uninterrupted_one_bit_for_bit(root: Path, me
         run_trial(broken, Referee(crash=2))
     again = Referee()
     resumed = run_trial(broken, again)
-    assert [report.tokens for report in again.reports] == [RUNGS[1], 20 * STEP], "the last report is made again"
+    assert [report.tokens for report in again.reports] == [RUNGS[1], STEPS * STEP], "the last report is made again"
     assert again.reports[0].metrics["eval/nats_per_token"] == expected.rungs[1].metrics["eval/nats_per_token"]
     assert [point.loss for point in resumed.curve] == [point.loss for point in expected.curve]
     assert _same_weights(whole, broken)
@@ -137,12 +138,12 @@ def test_a_trial_is_resumed_between_rungs(root: Path, monkeypatch: pytest.Monkey
     whole, broken = _config(root, "whole"), _config(root, "broken")
     run_trial(whole, Referee())
     monkeypatch.setattr(trainables.worker, "CHECKPOINT_SECONDS", 0.0)
-    _fail_at(monkeypatch, 8, KeyboardInterrupt())
+    _fail_at(monkeypatch, 4, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run_trial(broken, Referee())
     again = Referee()
     run_trial(broken, again)
-    assert [report.tokens for report in again.reports] == [*RUNGS, 20 * STEP]
+    assert [report.tokens for report in again.reports] == [*RUNGS, STEPS * STEP]
     assert _same_weights(whole, broken)
 
 
@@ -172,7 +173,7 @@ def test_a_damaged_checkpoint_is_passed_over(root: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         run_trial(broken, again)
     assert f"{newest} is damaged" in caplog.text
-    assert [report.tokens for report in again.reports] == [*RUNGS, 20 * STEP], "from the checkpoint of the first rung"
+    assert [report.tokens for report in again.reports] == [*RUNGS, STEPS * STEP], "from the checkpoint of the first rung"
     assert _same_weights(whole, broken)
 
 
@@ -237,9 +238,9 @@ def test_a_loss_that_is_no_number_ends_the_trial_within_one_step(root: Path) -> 
     ],
 )
 def test_out_of_memory_is_an_outcome_after_which_the_process_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    _fail_at(monkeypatch, 7, error)
+    _fail_at(monkeypatch, 6, error)
     result = run_trial(_config(root, "small"), Referee())
-    assert (result.outcome, result.tokens) == (Outcome.OUT_OF_MEMORY, 6 * STEP)
+    assert (result.outcome, result.tokens) == (Outcome.OUT_OF_MEMORY, 5 * STEP)
     assert result.reason.startswith(str(error).splitlines()[0])
     assert "\n" not in result.reason
     assert load_result(root / "small") == result

@@ -5,6 +5,7 @@ own `bf16` off, since it would cast the adapters. Full fine-tuning in bf16 lets 
 The optimizer and the learning-rate schedule are torch's: DeepSpeed's own compile for a minute or start at rate 0.
 """
 
+import inspect
 import logging
 import math
 import os
@@ -188,8 +189,9 @@ class Engine:
             if state:
                 self._deepspeed.basic_optimizer.state[master] = state
         self._deepspeed.skipped_steps = numbers["skipped_steps"]
-        self._scheduler.last_epoch = numbers["scheduler"] - 1
-        self._scheduler.step()
+        self._scheduler.last_epoch = numbers["scheduler"]
+        for group in self._deepspeed.basic_optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self._scheduler.lr_lambdas[0](numbers["scheduler"])
 
     def _masters(self) -> list[Tensor]:
         """Return the tensors that AdamW updates, this worker's share of them."""
@@ -202,9 +204,7 @@ class Engine:
         """Take DeepSpeed's hooks and buffers off the model; the process group stays."""
         self._deepspeed.destroy()
         if self._config.engine.zero_stage == 3:
-            from deepspeed.runtime.zero import parameter_offload
-
-            parameter_offload.FWD_MODULE_STACK.clear()  # it would keep the model alive
+            _forget_modules()
 
 
 def micro_batches_per_worker(config: TrialConfig, world_size: int) -> int:
@@ -260,3 +260,12 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
         model=module, optimizer=optimizer, lr_scheduler=scheduler, config=settings, dist_init_required=False
     )
     return engine
+
+
+def _forget_modules() -> None:
+    """Empty what ZeRO 3 keeps for the life of the process, which would keep every trial's weights alive."""
+    from deepspeed.runtime.zero import parameter_offload
+
+    parameter_offload.FWD_MODULE_STACK.clear()
+    releases = parameter_offload.PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
+    inspect.getclosurevars(releases).nonlocals["func"].cache_clear()  # an lru_cache of modules, inside a wrapper

@@ -123,7 +123,7 @@ def _cached(model: str, revision: str) -> Path | None:
 
 
 def _fetch(model: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import logging, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -132,6 +132,7 @@ def _fetch(model: str, revision: str) -> Path:
         RevisionNotFoundError,
     )
 
+    logging.set_verbosity_error()  # its retries; the reason is told once, below
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=FETCHED))
     except GatedRepoError:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
     separator = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     streams = {name: _join(tokenizer, splits["train"], separator) for name, splits in texts.items()}
     held_out = [_batch_rows(tokenizer, splits["validation"], separator, recipe) for splits in texts.values() if "validation" in splits]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _threads(recipe.threads):
         torch.manual_seed(recipe.seed)
         model = build_qwen2(shape, separator)
         best = _train(recipe, model, streams, held_out, show_progress=show_progress)
@@ -81,6 +82,16 @@ def build_qwen2(shape: ModelShape, end_of_text: int) -> Any:
         eos_token_id=end_of_text,
     )
     return Qwen2ForCausalLM(config)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _join(tokenizer: Any, documents: Sequence[str], separator: int) -> Tokens:
