@@ -174,7 +174,12 @@ def _store(study: "Study | None", state: Path | None) -> str:
     from hikaku.places import state_root
     from hikaku.tracking import create_store
 
-    return (study and study.tracking.uri) or create_store(state_root(state))
+    if study and study.tracking.uri:
+        return study.tracking.uri
+    root = state_root(state)
+    if not (root / "mlflow.db").exists():
+        raise ValueError(f"{root}: no study was run here yet; begin with `hikaku tune STUDY`, or name its --state")
+    return create_store(root)
 
 
 def _print_json(plain: Mapping[str, Any]) -> None:

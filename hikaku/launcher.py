@@ -138,7 +138,8 @@ class Launch:
         change = describe_change(begun, json.loads(json.dumps(identity))) if begun is not None else None
         if change is not None:
             raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
-        write_atomically(self.folder / STUDY_FILE, json.dumps(identity, indent=1))
+        if begun != json.loads(json.dumps(identity)):
+            write_atomically(self.folder / STUDY_FILE, json.dumps(identity, indent=1))
 
     def _tracking_uri(self) -> str:
         from hikaku.tracking import create_store

@@ -7,6 +7,7 @@ runs' files each time, so nothing is queued that a crash could lose: whatever is
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial
 from hikaku.pruner import ENDING, OUTCOME
 from hikaku.record import DOCUMENTS_FILE, RESULT_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
 from hikaku.study import Study
-from hikaku.trial_store import CHOICES, outcome_of, rungs_of
+from hikaku.trial_store import CHOICES, rungs_of, status_of
 
 if TYPE_CHECKING:
     from hikaku.referee import Setting
@@ -32,15 +33,17 @@ class Recorder:
         study: Study,
         setting: "Setting",
         frozen: Callable[[str], FrozenTrial],
+        trials: Callable[[], list[FrozenTrial]],
         configure: Callable[[str], dict[str, object]],
         make_tracker: "Callable[[str], Tracker] | None" = None,
     ) -> None:
         self.study, self.setting = study, setting
-        self._frozen, self._configure, self._make_tracker = frozen, configure, make_tracker or open_tracker
+        self._frozen, self._trials, self._configure, self._make_tracker = frozen, trials, configure, make_tracker or open_tracker
         self._changed: dict[str, None] = {}  # an ordered set
         self._wake = threading.Condition()
         self._closing = False
         self._study_outcome: Outcome | None = None
+        self._problem = ""
         self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
         if setting.tracking_uri is not None:
             self._thread.start()
@@ -67,7 +70,7 @@ class Recorder:
         self._thread.join(patience)
         if not self._changed:
             return ""
-        return f"MLflow at {self.setting.tracking_uri} did not take {len(self._changed)} runs; running the study again writes them"
+        return f"MLflow at {self.setting.tracking_uri} did not take {len(self._changed)} runs ({self._problem}); running the study again writes them"
 
     def _write_for_ever(self) -> None:
         tracker: "Tracker | None" = None
@@ -85,10 +88,19 @@ class Recorder:
                 if record is not None:
                     tracker.write(record)
                 wait = FIRST_WAIT
-            except Exception:  # noqa: BLE001 - whatever MLflow raises, training goes on
+            except Exception as error:  # noqa: BLE001 - whatever MLflow raises, training goes on
+                self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
                 self.mark(uid)
-                time.sleep(wait)
+                self._pause(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another attempt, more shortly once the study is closing."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._closing:
+            time.sleep(0.1)
+        if self._closing:
+            time.sleep(min(seconds, FIRST_WAIT))
 
     def build(self, uid: str) -> "RunRecord | None":
         """Return what MLflow should show of a run now; None for a base that is not measured yet."""
@@ -98,56 +110,77 @@ class Recorder:
         return self._build_base(uid) if kind == "base" else self._build_trial(uid)
 
     def _build_study(self, uid: str) -> "RunRecord":
-        folder = self.setting.folder
-        files = [folder / "study.json", folder / "openings.jsonl", *sorted((folder / "arms").glob("*.json"))]
-        ended = time.time() if self._study_outcome else None
         from hikaku.tracking import RunRecord
 
+        folder = self.setting.folder
+        files = [folder / "study.json", folder / "openings.jsonl", *sorted((folder / "arms").glob("*.json"))]
+        ends = [trial.user_attrs[ENDING]["unix_time"] for trial in self._trials() if OUTCOME in trial.user_attrs]
         return RunRecord(
-            uid=uid, kind="study", name=uid, params={}, tags=self.setting.tags | self._judged_by(), outcome=self._study_outcome, rungs=(), curve=(), metrics={},
-            artifacts=tuple(path for path in files if path.exists()), datasets=self.setting.datasets, started=self._started, ended=ended,
-        )  # fmt: skip
-
-    def _judged_by(self) -> dict[str, str]:
-        first = self.study.objectives[0]
-        return {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": self.study.description}
+            uid=uid,
+            kind="study",
+            name=uid,
+            tags=self.setting.tags,
+            outcome=self._study_outcome,
+            artifacts=_existing(files),
+            datasets=self.setting.datasets,
+            started=_time_of(folder / "study.json"),
+            ended=max(ends, default=None) if self._study_outcome else None,
+        )
 
     def _build_base(self, uid: str) -> "RunRecord | None":
+        from hikaku.tracking import RunRecord
+
         folder = trial_folder(self.setting.folder, uid)
         result = load_result(folder)
         if result is None:
             return None
-        files = (folder / "config.json", folder / RESULT_FILE, folder / DOCUMENTS_FILE)
-        from hikaku.tracking import RunRecord
-
         return RunRecord(
-            uid=uid, kind="base", name="base", params={}, tags=self.setting.tags | result.facts, outcome=result.outcome, rungs=(), curve=(), metrics=result.metrics,
-            artifacts=tuple(path for path in files if path.exists()), datasets=self.setting.datasets, started=result.started, ended=result.ended,
-        )  # fmt: skip
+            uid=uid,
+            kind="base",
+            name="base",
+            tags=self.setting.tags | result.facts,
+            outcome=result.outcome,
+            metrics=result.metrics,
+            artifacts=_existing([folder / "config.json", folder / RESULT_FILE, folder / DOCUMENTS_FILE]),
+            datasets=self.setting.datasets,
+            started=result.started,
+            ended=result.ended,
+        )
 
     def _build_trial(self, uid: str) -> "RunRecord":
+        from hikaku.tracking import RunRecord
+
         trial, folder = self._frozen(uid), trial_folder(self.setting.folder, uid)
         _, arm, number = uid.split("/")
         method = self.study.arms[arm].method
-        result, rungs = load_result(folder), rungs_of(trial)
-        ending = trial.user_attrs[ENDING] if OUTCOME in trial.user_attrs else None
-        files = [folder / "config.json", folder / RESULT_FILE, folder / DOCUMENTS_FILE]
-        if method == "lora":
-            files.append(folder / WEIGHTS_FOLDER)
-        metrics = dict(rungs[-1].metrics) if rungs else {}
-        if ending and ending["values"] and self.study.objectives[0].metric is None:
-            metrics[OWN_OBJECTIVE] = ending["values"][0]
-        from hikaku.tracking import RunRecord
-
+        status, rungs, result = status_of(self.study.name, arm, trial), rungs_of(trial), load_result(folder)
+        reason = {"reason": trial.user_attrs[ENDING]["reason"]} if status.outcome else {}
+        files = [folder / "config.json", folder / RESULT_FILE, folder / DOCUMENTS_FILE, *([folder / WEIGHTS_FOLDER] if method == "lora" else [])]
         return RunRecord(
-            uid=uid, kind="trial", name=f"{arm}/{number}",
+            uid=uid,
+            kind="trial",
+            name=f"{arm}/{number}",
             params=self._configure(uid) if CHOICES in trial.user_attrs else {},
-            tags=self.setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method} | ({"reason": ending["reason"]} if ending else {}),
-            outcome=outcome_of(trial), tokens=ending["tokens"] if ending else 0, rungs=rungs, curve=result.curve if result else (), metrics=metrics | (result.metrics if result else {}),
-            artifacts=tuple(path for path in files if path.exists()), datasets=self.setting.datasets,
-            started=trial.datetime_start.timestamp() if trial.datetime_start else self._started, ended=ending["unix_time"] if ending else None,
-        )  # fmt: skip
+            tags=self.setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method} | reason,
+            outcome=status.outcome,
+            tokens=status.tokens,
+            rungs=rungs,
+            curve=result.curve if result else (),
+            metrics=(rungs[-1].metrics if rungs else {}) | (result.metrics if result else {}),
+            artifacts=_existing(files) if status.outcome else (),
+            datasets=self.setting.datasets,
+            started=status.started or _time_of(folder),
+            ended=status.ended,
+        )
 
+
+def _existing(paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.exists())
+
+
+def _time_of(path: Path) -> float:
+    """Return when a file was written; the same each time it is asked, so that a record made again is the same."""
+    return path.stat().st_mtime if path.exists() else time.time()
 
 
 def open_tracker(uri: str) -> "Tracker":

@@ -150,6 +150,9 @@ def test_report_reads_the_store_beside_the_state(good: str, run: Any, monkeypatc
 
     stub(monkeypatch, "analysis.report", build_report=build_report)
     stub(monkeypatch, "hikaku.tracking", create_store=lambda root: f"sqlite:///{root}/mlflow.db")
+    code, _, err = run("report", good, "--state", str(tmp_path))
+    assert (code, err.partition(";")[0]) == (2, f"{tmp_path}: no study was run here yet")
+    (tmp_path / "mlflow.db").touch()
     code, out, _ = run("report", good, "--state", str(tmp_path))
     assert (code, out) == (0, f"{tmp_path}/good/report.md\n")
     code, out, _ = run("report", good, "--json", "--set", "tracking.uri=http://server")
@@ -159,6 +162,7 @@ def test_report_reads_the_store_beside_the_state(good: str, run: Any, monkeypatc
 
 def test_ui_opens_the_store_with_or_without_a_study(good: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[tuple[Any, ...]] = []
+    (tmp_path / "mlflow.db").touch()
     stub(monkeypatch, "hikaku.tracking", create_store=str, open_ui=lambda *given: opened.append(given) or 0)
     assert run("ui", "--state", str(tmp_path))[0] == 0
     assert run("ui", good, "--state", str(tmp_path), "--port", "5999")[0] == 0

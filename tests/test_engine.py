@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
-from torch import nn
+from torch import multiprocessing, nn
 
 import trainables.engine
 from tests.tiny import make_config, write_data, write_model

@@ -91,8 +91,9 @@ def test_the_head_is_found_through_adapters(tmp_path: Path, tied: bool) -> None:
     assert (head_weight(model) is model.get_input_embeddings().weight) == tied
 
 
-@pytest.mark.parametrize(("asked", "built"), [(Lora(rank=4, alpha=8.0), Lora(rank=2, alpha=4.0)), (Lora(rank=4, alpha=8.0), Lora(rank=4, alpha=9.0))])
-def test_a_built_adapter_that_differs_is_named_with_both_values(tmp_path: Path, asked: Lora, built: Lora) -> None:
+@pytest.mark.parametrize("built", [Lora(rank=2, alpha=4.0), Lora(rank=4, alpha=9.0)])
+def test_a_built_adapter_that_differs_is_named_with_both_values(tmp_path: Path, built: Lora) -> None:
+    asked = Lora(rank=4, alpha=8.0)
     model = built.prepare(load_model(write_model(tmp_path / "model"), "fp32"))
     assert built.read_back(model) == {"method.rank": built.rank, "method.scale": built.scale}
     with pytest.raises(AssertionError, match=r"method.rank is 4, the built adapter's is 2|scale asked 2.0, built 2.25"):

@@ -18,7 +18,7 @@ import trainables.engine
 import trainables.worker
 from hikaku.metrics import definition_of
 from hikaku.record import Outcome, Result, RungReport, load_result
-from tests.tiny import SEQUENCE, make_config, write_data, write_model
+from tests.tiny import SEQUENCE, write_data, write_model
 from trainables.config import TrialConfig
 from trainables.engine import Engine
 from trainables.methods import Lora
@@ -61,7 +61,7 @@ class Referee:
         return len(self.reports) != self._stop
 
 
-def _config(root: Path, folder: str, method: dict[str, Any] = LORA, **sections: Any) -> TrialConfig:
+def make_trial(root: Path, folder: str, method: dict[str, Any] = LORA, **sections: Any) -> TrialConfig:
     return make_config(root, folder=folder, method=method, **({"budget": {"rungs": RUNGS, "tokens": STEPS * STEP}} | sections))
 
 
@@ -70,14 +70,14 @@ def _weights(config: TrialConfig) -> dict[str, Tensor]:
     return load_file(file)
 
 
-def _same_weights(one: TrialConfig, other: TrialConfig) -> bool:
+def same_weights(one: TrialConfig, other: TrialConfig) -> bool:
     first, second = _weights(one), _weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents(root: Path) -> None:
     base = measure_base(make_config(root, folder="base"))
-    config = _config(root, "trial", data={"base_result_folder": str(root / "base")})
+    config = make_trial(root, "trial", data={"base_result_folder": str(root / "base")})
     referee = Referee()
     result = run_trial(config, referee)
     assert (result.outcome, result.reason, result.tokens) == (Outcome.COMPLETED, "", STEPS * STEP)
@@ -100,7 +100,7 @@ def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents
 
 
 def test_the_test_split_is_opened_once(root: Path) -> None:
-    config = _config(root, "trial")
+    config = make_trial(root, "trial")
     run_trial(config, Referee())
     opened = open_test(config)
     assert opened.metrics["test/perplexity"] == pytest.approx(math.exp(opened.metrics["test/nats_per_token"]))
@@ -112,7 +112,7 @@ def test_the_test_split_is_opened_once(root: Path) -> None:
 
 @pytest.mark.parametrize(("method", "stage"), [(LORA, 0), (LORA, 2), (LORA, 3), (FULL, 0), (FULL, 1), (FULL, 3)])
 def test_a_resumed_trial_equals_the_uninterrupted_one_bit_for_bit(root: Path, method: dict[str, Any], stage: int) -> None:
-    whole, broken = (_config(root, name, method, engine={"zero_stage": stage}) for name in ("whole", "broken"))
+    whole, broken = (make_trial(root, name, method, engine={"zero_stage": stage}) for name in ("whole", "broken"))
     expected = run_trial(whole, Referee())
     with pytest.raises(KeyboardInterrupt):
         run_trial(broken, Referee(crash=2))
@@ -121,21 +121,21 @@ def test_a_resumed_trial_equals_the_uninterrupted_one_bit_for_bit(root: Path, me
     assert [report.tokens for report in again.reports] == [RUNGS[1], STEPS * STEP], "the last report is made again"
     assert again.reports[0].metrics["eval/nats_per_token"] == expected.rungs[1].metrics["eval/nats_per_token"]
     assert [point.loss for point in resumed.curve] == [point.loss for point in expected.curve]
-    assert _same_weights(whole, broken)
+    assert same_weights(whole, broken)
 
 
 @pytest.mark.parametrize("method", [LORA, FULL])
 def test_a_trial_in_bf16_is_resumed_from_its_fp32_masters(root: Path, method: dict[str, Any]) -> None:
-    whole, broken = (_config(root, name, method, model={"precision": "bf16"}) for name in ("whole", "broken"))
+    whole, broken = (make_trial(root, name, method, model={"precision": "bf16"}) for name in ("whole", "broken"))
     expected = run_trial(whole, Referee())
     with pytest.raises(KeyboardInterrupt):
         run_trial(broken, Referee(crash=1))
     assert [point.loss for point in run_trial(broken, Referee()).curve] == [point.loss for point in expected.curve]
-    assert _same_weights(whole, broken)
+    assert same_weights(whole, broken)
 
 
 def test_a_trial_is_resumed_between_rungs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, broken = _config(root, "whole"), _config(root, "broken")
+    whole, broken = make_trial(root, "whole"), make_trial(root, "broken")
     run_trial(whole, Referee())
     monkeypatch.setattr(trainables.worker, "CHECKPOINT_SECONDS", 0.0)
     _fail_at(monkeypatch, 4, KeyboardInterrupt())
@@ -144,7 +144,7 @@ def test_a_trial_is_resumed_between_rungs(root: Path, monkeypatch: pytest.Monkey
     again = Referee()
     run_trial(broken, again)
     assert [report.tokens for report in again.reports] == [*RUNGS, STEPS * STEP]
-    assert _same_weights(whole, broken)
+    assert same_weights(whole, broken)
 
 
 def _fail_at(monkeypatch: pytest.MonkeyPatch, call: int, error: BaseException) -> None:
@@ -160,7 +160,7 @@ def _fail_at(monkeypatch: pytest.MonkeyPatch, call: int, error: BaseException) -
 
 
 def test_a_damaged_checkpoint_is_passed_over(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole, broken = _config(root, "whole"), _config(root, "broken")
+    whole, broken = make_trial(root, "whole"), make_trial(root, "broken")
     run_trial(whole, Referee())
     with pytest.raises(KeyboardInterrupt):
         run_trial(broken, Referee(crash=2))
@@ -174,26 +174,26 @@ def test_a_damaged_checkpoint_is_passed_over(root: Path, caplog: pytest.LogCaptu
         run_trial(broken, again)
     assert f"{newest} is damaged" in caplog.text
     assert [report.tokens for report in again.reports] == [*RUNGS, STEPS * STEP], "from the checkpoint of the first rung"
-    assert _same_weights(whole, broken)
+    assert same_weights(whole, broken)
 
 
 def test_resuming_under_another_zero_stage_is_refused_in_one_line(root: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run_trial(_config(root, "trial"), Referee(crash=1))
+        run_trial(make_trial(root, "trial"), Referee(crash=1))
     with pytest.raises(ValueError, match=r"engine.zero_stage 0, asked to resume with 1 and 2; allowed: the same") as refused:
-        run_trial(_config(root, "trial", engine={"zero_stage": 2}), Referee())
+        run_trial(make_trial(root, "trial", engine={"zero_stage": 2}), Referee())
     assert "\n" not in str(refused.value)
 
 
 def test_a_pruned_trial_ends_at_its_rung(root: Path) -> None:
-    result = run_trial(_config(root, "trial"), Referee(stop=2))
+    result = run_trial(make_trial(root, "trial"), Referee(stop=2))
     assert (result.outcome, result.tokens) == (Outcome.PRUNED, RUNGS[1])
     assert [rung.tokens for rung in result.rungs] == list(RUNGS)
     assert not (root / "trial" / "weights").exists()
 
 
 def test_a_trial_that_has_ended_reports_again_and_is_not_trained_again(root: Path) -> None:
-    config = _config(root, "trial")
+    config = make_trial(root, "trial")
     result, again = run_trial(config, Referee()), Referee()
     assert run_trial(config, again) == result
     assert again.reports == [result.rungs[-1]]
@@ -213,7 +213,7 @@ def test_a_gradient_that_is_no_number_ends_the_trial_within_one_step(
             return nats if Poisoned.steps < 9 else nats + (0 * nats).sqrt()  # the third step's loss is right, its gradient 0 / 0
 
     monkeypatch.setattr(trainables.engine, "NatsModule", Poisoned)
-    result = run_trial(_config(root, "trial", method, engine={"zero_stage": stage}), Referee())
+    result = run_trial(make_trial(root, "trial", method, engine={"zero_stage": stage}), Referee())
     assert (result.outcome, result.tokens) == (Outcome.DIVERGED, 2 * STEP)
     assert result.reason.startswith("step 3: loss ")
     assert load_result(root / "trial") == result
@@ -225,7 +225,7 @@ def test_a_loss_that_is_no_number_ends_the_trial_within_one_step(root: Path) -> 
     weights = load_file(root / "model" / "model.safetensors")
     weights["model.norm.weight"][0] = math.nan
     save_file(weights, root / "model" / "model.safetensors", metadata={"format": "pt"})
-    result = run_trial(_config(root, "trial"), Referee())
+    result = run_trial(make_trial(root, "trial"), Referee())
     assert (result.outcome, result.tokens) == (Outcome.DIVERGED, 0)
     assert "loss nan" in result.reason
 
@@ -239,33 +239,33 @@ def test_a_loss_that_is_no_number_ends_the_trial_within_one_step(root: Path) -> 
 )
 def test_out_of_memory_is_an_outcome_after_which_the_process_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     _fail_at(monkeypatch, 6, error)
-    result = run_trial(_config(root, "small"), Referee())
+    result = run_trial(make_trial(root, "small"), Referee())
     assert (result.outcome, result.tokens) == (Outcome.OUT_OF_MEMORY, 5 * STEP)
     assert result.reason.startswith(str(error).splitlines()[0])
     assert "\n" not in result.reason
     assert load_result(root / "small") == result
-    assert run_trial(_config(root, "next"), Referee()).outcome is Outcome.COMPLETED
+    assert run_trial(make_trial(root, "next"), Referee()).outcome is Outcome.COMPLETED
 
 
 def test_other_errors_are_not_swallowed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_at(monkeypatch, 3, RuntimeError("a shape is wrong"))
     with pytest.raises(RuntimeError, match="a shape is wrong"):
-        run_trial(_config(root, "trial"), Referee())
+        run_trial(make_trial(root, "trial"), Referee())
     assert load_result(root / "trial") is None
 
 
 def test_trials_in_one_process_do_not_touch_one_another(root: Path) -> None:
     torch.manual_seed(99)
     before = torch.get_rng_state()
-    first = run_trial(_config(root, "first"), Referee())
-    run_trial(_config(root, "between", FULL, seed=5, engine={"zero_stage": 3}), Referee())
-    second = run_trial(_config(root, "second"), Referee())
+    first = run_trial(make_trial(root, "first"), Referee())
+    run_trial(make_trial(root, "between", FULL, seed=5, engine={"zero_stage": 3}), Referee())
+    second = run_trial(make_trial(root, "second"), Referee())
     assert torch.equal(torch.get_rng_state(), before)
     assert [point.loss for point in first.curve] == [point.loss for point in second.curve]
 
 
 def test_another_seed_gives_another_trial(root: Path) -> None:
-    one, other = (run_trial(_config(root, f"seed-{seed}", seed=seed), Referee()) for seed in (1, 2))
+    one, other = (run_trial(make_trial(root, f"seed-{seed}", seed=seed), Referee()) for seed in (1, 2))
     assert one.curve[0].loss != other.curve[0].loss
 
 
@@ -280,14 +280,14 @@ def test_an_ended_trial_leaves_no_model_in_memory(root: Path, monkeypatch: pytes
         return model
 
     monkeypatch.setattr(trainables.worker, "build_model", build)
-    result = run_trial(_config(root, "trial", FULL, engine={"zero_stage": stage}), Referee())
+    result = run_trial(make_trial(root, "trial", FULL, engine={"zero_stage": stage}), Referee())
     gc.collect()
     assert isinstance(result, Result)
     assert built[0]() is None
 
 
 def test_own_metrics_are_functions_of_model_and_data(root: Path) -> None:
-    result = run_trial(_config(root, "trial", own_metrics={"own/embedding_norm": "tests.test_worker:embedding_norm"}), Referee())
+    result = run_trial(make_trial(root, "trial", own_metrics={"own/embedding_norm": "tests.test_worker:embedding_norm"}), Referee())
     assert result.metrics["own/embedding_norm"] > 0
 
 
@@ -299,7 +299,7 @@ def embedding_norm(model: Any, data_folder: Path) -> float:
 
 def test_a_built_rank_that_is_not_the_one_asked_for_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare, wrong = Lora.prepare, Lora(rank=3, alpha=6.0)
-    config = _config(root, "trial")
+    config = make_trial(root, "trial")
     monkeypatch.setattr(Lora, "prepare", lambda self, model: prepare(wrong, model))
     with pytest.raises(AssertionError, match="trainable parameters by formula"):
         run_trial(config, Referee())

@@ -71,7 +71,7 @@ def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
             total = int(lengths.sum())
             counts[split] = SplitCounts(documents=6, characters=2 * total, bytes=5 * total, tokens=total)
         sets[name] = SetCard(role=role, digest=name, splits=counts, read=12, used=12)
-    card = Card(sequence_length=SEQUENCE, train_blocks=blocks, tokenizer_digest="tiny", sets=sets, **({"request": "tiny"} if "request" in Card.model_fields else {}))
+    card = Card(sequence_length=SEQUENCE, train_blocks=blocks, tokenizer_digest="tiny", request="tiny", sets=sets)
     (folder / "card.json").write_text(card.model_dump_json(), encoding="utf-8")
     return folder
 

@@ -26,9 +26,7 @@ class DataOrder:
     def __init__(self, folder: Path, batch: Batch, seed: int) -> None:
         self._blocks = np.load(folder / TRAIN_FILE, mmap_mode="r", allow_pickle=False)  # int32 [blocks, sequence_length + 1]
         if self._blocks.shape[1] != batch.sequence_length + 1:
-            raise ValueError(
-                f"{folder / TRAIN_FILE}: blocks of {self._blocks.shape[1] - 1} tokens; batch.sequence_length asks for {batch.sequence_length}"
-            )
+            raise ValueError(f"{folder}: was packed for batch.sequence_length {self._blocks.shape[1] - 1}, not {batch.sequence_length}")
         if len(self._blocks) == 0:
             raise ValueError(f"{folder / TRAIN_FILE}: no block; allowed: at least one block of training text")
         self._per_step, self._seed = batch.blocks, seed

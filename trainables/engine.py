@@ -25,7 +25,6 @@ from trainables.loss import IGNORED
 from trainables.model import DTYPES, NatsModule, head_weight
 from trainables.schedule import learning_rate_factor
 
-
 PERSISTENT_PARAMETERS = 100_000  # ZeRO 3 leaves smaller tensors whole on every worker (DeepSpeed's own default)
 
 
@@ -108,8 +107,8 @@ class Engine:
     def train_step(self, inputs_nt: Tensor, targets_nt: Tensor, *, flag: bool = False) -> Step:
         """Train one step on this worker's blocks [n, sequence_length] and return what happened, the same on all workers.
 
-        Targets that are IGNORED are not trained. The loss is the nats of all micro-batches and workers over the trained tokens of the step, so it does not depend on how
-        the step is divided. Weights stay as they were where loss or gradient is not finite.
+        Targets that are IGNORED are not trained. The loss is the nats of all micro-batches and workers over the trained tokens of
+        the step, so it does not depend on how the step is divided. Weights stay as they were where loss or gradient is not finite.
         """
         inputs, targets = inputs_nt.to(self.device).long(), targets_nt.to(self.device).long()
         tokens = self._sum((targets != IGNORED).sum())

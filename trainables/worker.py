@@ -15,7 +15,17 @@ from typing import Any
 
 import torch
 
-from hikaku.record import CHECKPOINTS_FOLDER, WEIGHTS_FOLDER, CurvePoint, Outcome, Result, RungReport, load_result, save_result, write_atomically
+from hikaku.record import (
+    CHECKPOINTS_FOLDER,
+    WEIGHTS_FOLDER,
+    CurvePoint,
+    Outcome,
+    Result,
+    RungReport,
+    load_result,
+    save_result,
+    write_atomically,
+)
 from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_state, replace_folder, restore_random_state
 from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
