@@ -44,7 +44,11 @@ def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
     correlations: list[RankCorrelation] = []
     for tokens in rungs:
-        pairs = [(trial.user_attrs[rung_attribute(tokens)]["value"], trial.user_attrs[ENDING]["values"][0]) for trial in completed if rung_attribute(tokens) in trial.user_attrs]
+        pairs = [
+            (trial.user_attrs[rung_attribute(tokens)]["value"], trial.user_attrs[ENDING]["values"][0])
+            for trial in completed
+            if rung_attribute(tokens) in trial.user_attrs
+        ]
         early, final = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         is_ranked = len(pairs) > 2 and len(set(early)) > 1 and len(set(final)) > 1
         correlations.append(RankCorrelation(arm, tokens, len(pairs), float(spearmanr(early, final).statistic) if is_ranked else None))

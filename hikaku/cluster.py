@@ -71,7 +71,9 @@ def check_storage(study: Study) -> None:
 def refuse_sqlite(study: Study, machines: int) -> None:
     """Raise ValueError when a study of several machines would keep its trials in SQLite."""
     if machines > 1 and (study.storage is None or study.storage.startswith("sqlite")):
-        raise ValueError(f"storage: SQLite does not serve {machines} machines; allowed: a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna")
+        raise ValueError(
+            f"storage: SQLite does not serve {machines} machines; allowed: a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna"
+        )
 
 
 def share_of(resources: Resources, work: Work | None = None) -> Share:
@@ -124,7 +126,9 @@ def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: De
     if asked == "auto":
         return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
     if asked == "bf16" and not device.bf16:
-        raise ValueError(f"training.precision: got bf16, which {device.name} lacks; allowed: auto, fp32{'' if device.kind == 'cpu' else ', fp16'}")
+        raise ValueError(
+            f"training.precision: got bf16, which {device.name} lacks; allowed: auto, fp32{'' if device.kind == 'cpu' else ', fp16'}"
+        )
     if asked == "fp16" and device.kind == "cpu":
         raise ValueError("training.precision: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, and bf16 where the CPU has it")
     return asked

@@ -20,7 +20,7 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hikaku.closing import correlate_rungs, count_openings, log_opening
+from hikaku.closing import count_openings, log_opening
 from hikaku.cluster import check_storage, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
@@ -57,7 +57,9 @@ class StudySummary:
         return 130 if self.interrupted else 0 if self.best else 1
 
 
-def run_study(study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None) -> StudySummary:
+def run_study(
+    study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None
+) -> StudySummary:
     """Return the summary of a study after running, or resuming, it to its end.
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
@@ -82,7 +84,9 @@ def _study_lock(study: Study, folder: Path) -> Iterator[None]:
             yield
     except filelock.Timeout:
         who = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
-        raise ValueError(f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})") from None
+        raise ValueError(
+            f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})"
+        ) from None
 
 
 class Launch:
@@ -206,7 +210,11 @@ class Launch:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialProcess, referee=name, share=share), share.of_trainable()),
             tune_config=tune.TuneConfig(
-                search_alg=RefereeSearcher(name), num_samples=-1, max_concurrent_trials=concurrent, reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+                search_alg=RefereeSearcher(name),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=run,
@@ -241,7 +249,9 @@ class Launch:
                 log_opening(self.folder, uid)
         self._measure(referee, setting, share, [("test", uid) for uid in uids])
 
-    def _conclude(self, rows: list[TrialStatus], best: dict[str, str], correlations: list[Any], unwritten: str, *, interrupted: bool = False) -> StudySummary:
+    def _conclude(
+        self, rows: list[TrialStatus], best: dict[str, str], correlations: list[Any], unwritten: str, *, interrupted: bool = False
+    ) -> StudySummary:
         lines = [str(each) for each in correlations] + ([unwritten] if unwritten else [])
         for line in lines:
             self.say(line)
@@ -260,7 +270,7 @@ class Launch:
 def _run_tuner(tuner: tune.Tuner, errors: list[BaseException]) -> None:
     try:
         tuner.fit()
-    except Exception as error:  # noqa: BLE001 - shown by the main thread
+    except Exception as error:
         errors.append(error)
 
 

@@ -43,6 +43,7 @@ class Recorder:
         self._wake = threading.Condition()
         self._closing = False
         self._study_outcome: Outcome | None = None
+        self._error = "no answer yet"
         self._problem = ""
         self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
         if setting.tracking_uri is not None:
@@ -73,7 +74,7 @@ class Recorder:
         return f"MLflow at {self.setting.tracking_uri} did not take {len(self._changed)} runs ({self._problem}); running the study again writes them"
 
     def _write_for_ever(self) -> None:
-        tracker: "Tracker | None" = None
+        tracker: Tracker | None = None
         wait = FIRST_WAIT
         while True:
             with self._wake:
@@ -88,7 +89,7 @@ class Recorder:
                 if record is not None:
                     tracker.write(record)
                 wait = FIRST_WAIT
-            except Exception as error:  # noqa: BLE001 - whatever MLflow raises, training goes on
+            except Exception as error:
                 self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
                 self.mark(uid)
                 self._pause(wait)
@@ -155,7 +156,12 @@ class Recorder:
         method = self.study.arms[arm].method
         status, rungs, result = status_of(self.study.name, arm, trial), rungs_of(trial), load_result(folder)
         reason = {"reason": trial.user_attrs[ENDING]["reason"]} if status.outcome else {}
-        files = [folder / "config.json", folder / RESULT_FILE, folder / DOCUMENTS_FILE, *([folder / WEIGHTS_FOLDER] if method == "lora" else [])]
+        files = [
+            folder / "config.json",
+            folder / RESULT_FILE,
+            folder / DOCUMENTS_FILE,
+            *([folder / WEIGHTS_FOLDER] if method == "lora" else []),
+        ]
         return RunRecord(
             uid=uid,
             kind="trial",

@@ -59,7 +59,9 @@ class Referee:
         self._storage = open_storage(study, setting.folder)
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
         self._sequence = max((_last_sequence(trial) for trial in self._all_trials()), default=0)
-        self._recorder = Recorder(study, setting, self._frozen, self._all_trials, lambda uid: self._configure(uid, self._choose(uid)).flatten())
+        self._recorder = Recorder(
+            study, setting, self._frozen, self._all_trials, lambda uid: self._configure(uid, self._choose(uid)).flatten()
+        )
         self._unfinished = deque(self._settle())
         self._recorder.mark_all(self.uids())
 

@@ -34,7 +34,9 @@ class RefereeSearcher(Searcher):
         """Tell the referee of a trial whose workers died once too often; all others told it themselves."""
         uid = self._uids.pop(trial_id)
         if error:
-            ray.get(ray.get_actor(self._name).close_failed.remote(uid, "its worker process died, more often than the study's retries allow"))
+            ray.get(
+                ray.get_actor(self._name).close_failed.remote(uid, "its worker process died, more often than the study's retries allow")
+            )
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the referee's store is the memory."""

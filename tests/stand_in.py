@@ -18,13 +18,26 @@ def write_model(folder: Path) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     folder.mkdir(parents=True, exist_ok=True)
-    shape = {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 256}
+    shape = {
+        "model_type": "llama",
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": 256,
+    }
     (folder / "config.json").write_text(json.dumps(shape))
     (folder / "model.safetensors").write_bytes(b"")
-    tokenizer = Tokenizer(models.BPE(vocab={"<|endoftext|>": 0} | {letter: n for n, letter in enumerate("abcdefgh ", start=1)}, merges=[], unk_token="<|endoftext|>"))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={"<|endoftext|>": 0} | {letter: n for n, letter in enumerate("abcdefgh ", start=1)}, merges=[], unk_token="<|endoftext|>"
+        )
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"})
+    )
     return folder
 
 
@@ -39,11 +52,18 @@ def make_study(folder: Path, **changes: Any) -> Study:
     plain: dict[str, Any] = {
         "name": "small",
         "model": {"path": str(folder / "model"), "licence": "none"},
-        "data": {"adapted": {"role": "adapt", "path": str(folder / "adapted")}, "retained": {"role": "retain", "path": str(folder / "retained")}},
+        "data": {
+            "adapted": {"role": "adapt", "path": str(folder / "adapted")},
+            "retained": {"role": "retain", "path": str(folder / "retained")},
+        },
         "arms": {
             "lora": {
                 "method": "lora",
-                "space": {"method.rank": {"choices": [4, 8, 16]}, "method.alpha_over_rank": 2.0, "optimizer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}},
+                "space": {
+                    "method.rank": {"choices": [4, 8, 16]},
+                    "method.alpha_over_rank": 2.0,
+                    "optimizer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+                },
                 "starts": [{"method.rank": 16, "optimizer.learning_rate": 3e-4}],
             },
             "full": {"method": "full", "space": {"optimizer.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}},
@@ -64,7 +84,11 @@ def metrics_at(config: TrialConfig, tokens: int) -> dict[str, float]:
     """Return metrics that fall with tokens towards a floor set by the learning rate; the highest rates forget most."""
     distance = abs(math.log10(config.optimizer.learning_rate) + 3.5)
     perplexity = 10 + 5 * distance + 100 / math.sqrt(tokens)
-    return {"eval/perplexity": perplexity, "retention/retained": 1.2 - 150 * config.optimizer.learning_rate, "efficiency/tokens_per_second": 1000.0}
+    return {
+        "eval/perplexity": perplexity,
+        "retention/retained": 1.2 - 150 * config.optimizer.learning_rate,
+        "efficiency/tokens_per_second": 1000.0,
+    }
 
 
 def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float) -> Result:
@@ -75,6 +99,7 @@ def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float)
 def work(what: dict[str, Any]) -> None:
     """Do what `trainables.trial.work` does, with the formula; seconds per rung and misbehaviour are in the environment."""
     import ray.train
+
     from trainables.trial import ask_referee
 
     config = TrialConfig.unflatten(what["flat"])

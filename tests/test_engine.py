@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,6 @@ def _work(rank: int, root: Path, world_size: int) -> None:
     import os
 
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_SIZE": str(world_size), "RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{root}/meeting", rank=rank, world_size=world_size)
     curves = all_curves(root)
     (root / f"curves-{rank}.json").write_text(json.dumps(curves))
@@ -100,15 +98,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(root / "model")
     write_data(root / "data")
     return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model is slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,10 @@ FATES = st.builds(
     Fate,
     quality=st.floats(0, 10, allow_nan=False),
     rank=st.sampled_from(RANKS.choices),
-    death=st.none() | st.tuples(st.sampled_from((*RUNGS, 900)), st.sampled_from((Outcome.INFEASIBLE, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.FAILED))),
+    death=st.none()
+    | st.tuples(
+        st.sampled_from((*RUNGS, 900)), st.sampled_from((Outcome.INFEASIBLE, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.FAILED))
+    ),
 )
 
 
@@ -123,12 +126,20 @@ def simulate(qualities: list[float], **changes: object) -> Simulation:
 
 def test_the_best_third_goes_on() -> None:
     outcomes = simulate([1.0, 2.0, 3.0, 0.5, 0.9, 0.4, 0.45]).outcomes
-    assert [number for number, outcome in outcomes.items() if outcome == Outcome.COMPLETED] == [0, 3, 5]  # 6 is second of seven at the first rung, second of four at the next
+    assert [number for number, outcome in outcomes.items() if outcome == Outcome.COMPLETED] == [
+        0,
+        3,
+        5,
+    ]  # 6 is second of seven at the first rung, second of four at the next
 
 
 def test_the_direction_counts() -> None:
     study = optuna.create_study(direction="maximize")
-    assert [number for number, outcome in simulate([1.0, 2.0, 0.5, 3.0], study=study).outcomes.items() if outcome == Outcome.COMPLETED] == [0, 1, 3]
+    assert [number for number, outcome in simulate([1.0, 2.0, 0.5, 3.0], study=study).outcomes.items() if outcome == Outcome.COMPLETED] == [
+        0,
+        1,
+        3,
+    ]
 
 
 def test_a_diverged_leader_sets_no_bar() -> None:

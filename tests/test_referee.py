@@ -151,7 +151,9 @@ def test_pruned_trials_carry_their_constraint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 40))])
 def test_a_constraint_that_excludes_high_rates_still_finishes_feasible_trials(tmp_path: Path, seed: int) -> None:
-    study = make_study(tmp_path, seed=seed, constraints=[{"metric": "retention/retained", "at_least": 1.1}], budget={"trials": 8, "tokens": 900})
+    study = make_study(
+        tmp_path, seed=seed, constraints=[{"metric": "retention/retained", "at_least": 1.1}], budget={"trials": 8, "tokens": 900}
+    )
     ended = run_study(study, tmp_path)
     lora = [(outcome, flat["optimizer.learning_rate"]) for uid, (outcome, flat) in ended.items() if "/lora/" in uid]
     assert any(outcome == Outcome.COMPLETED for outcome, _ in lora)
@@ -197,7 +199,14 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
     referee = make_referee(study, tmp_path / "killed")
     left = [moment]
     storage = type(referee._storage)  # pyright: ignore[reportPrivateUsage]
-    for name in ("set_trial_user_attr", "set_trial_system_attr", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_param", "create_new_trial"):
+    for name in (
+        "set_trial_user_attr",
+        "set_trial_system_attr",
+        "set_trial_state_values",
+        "set_trial_intermediate_value",
+        "set_trial_param",
+        "create_new_trial",
+    ):
         monkeypatch.setattr(storage, name, dying(getattr(storage, name), left))
     killed = False
     try:

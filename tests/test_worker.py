@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,11 @@ from torch import Tensor
 import trainables.engine
 import trainables.worker
 from hikaku.metrics import definition_of
-from hikaku.record import Outcome, Result, RungReport, load_result
-from tests.tiny import SEQUENCE, write_data, write_model
-from trainables.config import TrialConfig
+from hikaku.record import Outcome, Result, load_result
+from tests.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_config, make_trial, same_weights, write_data, write_model
 from trainables.engine import Engine
 from trainables.methods import Lora
 from trainables.worker import measure_base, open_test, run_trial
-
-STEP = 8 * SEQUENCE  # tokens of one step
-RUNGS = (2 * STEP, 4 * STEP)
-STEPS = 7
-LORA = {"name": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.1}
-FULL = {"name": "full"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So small a model is slower on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -45,34 +29,6 @@ def root(tmp_path: Path) -> Path:
     write_model(tmp_path / "model")
     write_data(tmp_path / "data")
     return tmp_path
-
-
-class Referee:
-    """Answers reports, and remembers them; `stop` names the call at which to say no, `crash` the one at which to fail."""
-
-    def __init__(self, *, stop: int | None = None, crash: int | None = None) -> None:
-        self.reports: list[RungReport] = []
-        self._stop, self._crash = stop, crash
-
-    def __call__(self, report: RungReport) -> bool:
-        self.reports.append(report)
-        if len(self.reports) == self._crash:
-            raise KeyboardInterrupt
-        return len(self.reports) != self._stop
-
-
-def make_trial(root: Path, folder: str, method: dict[str, Any] = LORA, **sections: Any) -> TrialConfig:
-    return make_config(root, folder=folder, method=method, **({"budget": {"rungs": RUNGS, "tokens": STEPS * STEP}} | sections))
-
-
-def _weights(config: TrialConfig) -> dict[str, Tensor]:
-    (file,) = (Path(config.folder) / "weights").glob("*.safetensors")
-    return load_file(file)
-
-
-def same_weights(one: TrialConfig, other: TrialConfig) -> bool:
-    first, second = _weights(one), _weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents(root: Path) -> None:

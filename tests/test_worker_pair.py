@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, distributed, multiprocessing
 
 import trainables.engine
 import trainables.worker
 from hikaku.record import Outcome, Result, RungReport, load_result
-from tests.test_worker import FULL, RUNGS, STEP, STEPS, Referee, make_trial, same_weights
-from tests.tiny import write_data, write_model
+from tests.tiny import FULL, RUNGS, STEP, STEPS, Referee, make_trial, same_weights, write_data, write_model
 from trainables.config import TrialConfig
 from trainables.worker import measure_base, open_test, run_trial
 
@@ -25,7 +23,6 @@ def _trial(root: Path, folder: str, stage: int, method: dict[str, Any], workers:
 
 def _work(rank: int, root: Path) -> None:
     os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
     trainables.engine.PERSISTENT_PARAMETERS = 0
     distributed.init_process_group("gloo", init_method=f"file://{root}/meeting", rank=rank, world_size=2)
     measure_base(_trial(root, "base-2", 0, PLAIN, 2))

@@ -1,22 +1,32 @@
 """A tiny model, tiny packed data and trial configurations over them, all made on the spot."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
+from hikaku.record import RungReport
 from trainables.config import TrialConfig
 from trainables.corpora.prepared import Card, SetCard, SplitCounts
 
+torch.set_num_threads(1)  # so small a model is slower on several threads
+
 VOCABULARY, SEQUENCE, BLOCKS = 96, 16, 24
+STEP = 8 * SEQUENCE  # tokens of one step
+RUNGS = (2 * STEP, 4 * STEP)
+STEPS = 7
+LORA = {"name": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.1}
+FULL = {"name": "full"}
 
 
 def write_model(folder: Path, *, tied: bool = True, **changes: Any) -> Path:
     """Write a random Qwen2-shaped model of some 20,000 parameters and return its folder."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -54,7 +64,8 @@ def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "train.npy", draw_tokens(blocks, SEQUENCE + 1, seed=3))
     sets = {}
-    for number, (name, role) in enumerate({"japanese": "adapt", "english": "retain"}.items()):
+    roles: dict[str, Literal["adapt", "retain"]] = {"japanese": "adapt", "english": "retain"}
+    for number, (name, role) in enumerate(roles.items()):
         counts = {}
         for split, seed in {"validation": 5, "test": 6}.items():
             tokens = draw_tokens(6, SEQUENCE + 1, seed=seed + 10 * number)
@@ -93,3 +104,31 @@ def make_config(root: Path, *, method: dict[str, Any] | None = None, folder: str
     for name, section in sections.items():
         base[name] = base[name] | section if isinstance(section, dict) and name in base else section
     return TrialConfig.model_validate(base)
+
+
+class Referee:
+    """Answers reports, and remembers them; `stop` names the call at which to say no, `crash` the one at which to fail."""
+
+    def __init__(self, *, stop: int | None = None, crash: int | None = None) -> None:
+        self.reports: list[RungReport] = []
+        self._stop, self._crash = stop, crash
+
+    def __call__(self, report: RungReport) -> bool:
+        self.reports.append(report)
+        if len(self.reports) == self._crash:
+            raise KeyboardInterrupt
+        return len(self.reports) != self._stop
+
+
+def make_trial(root: Path, folder: str, method: dict[str, Any] = LORA, **sections: Any) -> TrialConfig:
+    return make_config(root, folder=folder, method=method, **({"budget": {"rungs": RUNGS, "tokens": STEPS * STEP}} | sections))
+
+
+def _weights(config: TrialConfig) -> dict[str, Tensor]:
+    (file,) = (Path(config.folder) / "weights").glob("*.safetensors")
+    return load_file(file)
+
+
+def same_weights(one: TrialConfig, other: TrialConfig) -> bool:
+    first, second = _weights(one), _weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

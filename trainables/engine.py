@@ -51,7 +51,8 @@ def join_group() -> tuple[int, int]:
     """
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -255,9 +256,7 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
     }
     if stage == 3:
         deepspeed.zero.register_external_parameter(module, head_weight(module.model))
-    engine, *_ = deepspeed.initialize(
-        model=module, optimizer=optimizer, lr_scheduler=scheduler, config=settings, dist_init_required=False
-    )
+    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, lr_scheduler=scheduler, config=settings, dist_init_required=False)
     return engine
 
 
@@ -266,5 +265,5 @@ def _forget_modules() -> None:
     from deepspeed.runtime.zero import parameter_offload
 
     parameter_offload.FWD_MODULE_STACK.clear()
-    releases = parameter_offload.PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
+    releases = vars(parameter_offload.PartitionedParameterCoordinator)["_PartitionedParameterCoordinator__params_to_release"]
     inspect.getclosurevars(releases).nonlocals["func"].cache_clear()  # an lru_cache of modules, inside a wrapper

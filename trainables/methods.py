@@ -21,6 +21,8 @@ TARGET_SETS: dict[str, tuple[str, ...]] = {
 
 
 class Method(BaseModel):
+    """What every method is: fields that are hyperparameters, and how a model is made trainable, saved and loaded."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

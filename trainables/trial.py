@@ -97,8 +97,10 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
     with FileLock(folder / "lock", timeout=120):
         try:
             result = run_job("trial", config, share, referee)
-        except Exception as error:  # noqa: BLE001 - whatever it is, one trial must not end the study
-            result = Result(uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time())
+        except Exception as error:
+            result = Result(
+                uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time()
+            )
             save_result(folder, result)
         return Outcome(ray.get(actor.finish.remote(config.uid, result)))
 
@@ -120,7 +122,9 @@ def run_job(job: Job, config: TrialConfig, share: Share, referee: str = "") -> R
 def make_torch_trainer(what: dict[str, Any], share: Share, run: RunConfig) -> TorchTrainer:
     """Return the trainer of a job with workers of its own."""
     scaling = ScalingConfig(
-        num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+        num_workers=share.workers,
+        use_gpu=share.gpus > 0,
+        resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})},
     )
     return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=run)
 

@@ -8,7 +8,7 @@ import math
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_stat
 from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
 from trainables.data_order import DataOrder, derive_seed
+from trainables.efficiency import GIB, WATCHED_STEP, MemoryMeter, SpeedMeter, predict_memory
 from trainables.engine import Engine, Step, autocast, barrier, broadcast_flag, device_of_worker, join_group
 from trainables.evaluation import Evaluation, evaluate, write_documents
 from trainables.facts import read_built, read_machine
 from trainables.model import build_model, count_parameters, load_model
+from trainables.model_shape import read_model_shape
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints where no rung comes sooner
@@ -81,6 +83,7 @@ class Trial:
         self.steps = math.ceil(config.budget.tokens / (config.batch.blocks * config.batch.sequence_length))
         self.model = build_model(config, resumed.weights if resumed else None)
         self.parameters = count_parameters(self.model)
+        self.memory, self.speed = MemoryMeter(self.model), SpeedMeter()
         self.engine = Engine(self.model, config, self.steps)
         self.facts = read_machine(config) | read_built(self.model, config, self.parameters, self.engine.peak_learning_rate)
         torch.manual_seed(derive_seed(config.seed, f"dropout/{self.rank}"))
@@ -89,6 +92,7 @@ class Trial:
         self.evaluation: Evaluation | None = None
         self._base = read_base(config)
         self._saved = time.time()
+        self._start_seconds = time.time() - self._started
         self.model.train()
 
     def train(self) -> tuple[Outcome, str]:
@@ -103,7 +107,8 @@ class Trial:
                 return Outcome.COMPLETED, ""
             began = time.perf_counter()
             inputs, targets = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
-            step = self.engine.train_step(inputs, targets, flag=self._checkpoint_due())
+            with self.memory.watch() if self.speed.steps == WATCHED_STEP else nullcontext():
+                step = self.engine.train_step(inputs, targets, flag=self._checkpoint_due())
             if not step.finite:
                 return Outcome.DIVERGED, f"step {self.progress.step + 1}: loss {step.loss:g}, gradient norm {step.gradient_norm}"
             self._note(step, time.perf_counter() - began)
@@ -141,6 +146,7 @@ class Trial:
         done, every = self.progress, self.config.budget.curve_every
         done.step, done.validation_loss = done.step + 1, None
         done.train_seconds += seconds
+        self.speed.note(step.tokens, seconds)
         done.pending_nats, done.pending_tokens = done.pending_nats + step.loss * step.tokens, done.pending_tokens + step.tokens
         before, done.tokens = done.tokens, done.tokens + step.tokens
         if done.tokens // every > before // every or done.step == self.steps:
@@ -182,7 +188,23 @@ class Trial:
             "efficiency/total_parameters": float(total),
             "efficiency/trainable_share": trainable / total,
         }
-        return self.progress.metrics | counts | convergence_metrics(self.progress.curve)
+        return self.progress.metrics | counts | self._costs() | convergence_metrics(self.progress.curve)
+
+    def _costs(self) -> dict[str, float]:
+        config, done = self.config, self.progress
+        shape = read_model_shape(Path(config.model.folder))
+        checkpointing, stage = config.model.activation_checkpointing, config.engine.zero_stage
+        predicted = predict_memory(shape, config.method, config.batch, config.model.precision, checkpointing, stage, self.world_size)
+        busy = done.train_seconds + done.evaluation_seconds
+        costs = {
+            "efficiency/predicted_peak_memory_gib": predicted.peak / GIB,
+            "efficiency/train_seconds": done.train_seconds,
+            "efficiency/start_seconds": self._start_seconds,
+            "efficiency/evaluation_share": done.evaluation_seconds / busy if busy else 0.0,
+            "efficiency/gpu_seconds": (time.time() - self._started) * self.world_size * torch.cuda.is_available(),
+        }
+        share = self.world_size if stage >= 2 else 1
+        return costs | self.speed.metrics() | self.memory.metrics(self.engine.state()[0], share)
 
     def conclude(self, outcome: Outcome, reason: str) -> Result:
         """Write weights, documents and result, drop the optimizer states, and return the result. Called on every worker."""
@@ -245,7 +267,9 @@ def measure_base(config: TrialConfig) -> Result:
     metrics = evaluation.metrics(None)
     names = [name.split("/")[1] for name in metrics if name.startswith("retained/")]
     metrics |= {f"retention/{name}": 1.0 for name in names} | {"efficiency/total_parameters": float(count_parameters(model)[1])}
-    result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time())
+    result = Result(
+        uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
+    )
     if rank == 0:
         write_documents(Path(config.folder), evaluation.documents)
         write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
