@@ -1,4 +1,6 @@
 """The report's pictures."""
+# matplotlib leaves its keyword arguments untyped, and pandas what a filter gives.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from pathlib import Path
 
@@ -49,7 +51,9 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str) -> None:
         mine = known[known["arm"] == arm]
         done, pruned = mine[mine["outcome"] == "completed"], mine[mine["outcome"].isin(["pruned", "infeasible"])]
         axes.scatter(done[cost], done[QUALITY], s=46, color=colour, marker=marker, label=arm, zorder=3)
-        axes.scatter(pruned[cost], pruned[QUALITY], s=46, facecolors="none", edgecolors=colour, marker=marker, label=f"{arm}, pruned", zorder=2)
+        axes.scatter(
+            pruned[cost], pruned[QUALITY], s=46, facecolors="none", edgecolors=colour, marker=marker, label=f"{arm}, pruned", zorder=2
+        )
     _draw_front(axes, known[known["outcome"] == "completed"], cost)
     base = table[table["arm"].isna()].get(QUALITY)
     if base is not None and base.notna().any():

@@ -17,7 +17,7 @@ def find_front(values: npt.ArrayLike, directions: Sequence[Direction]) -> npt.ND
     """
     table = np.array(values, dtype=np.float64).reshape(-1, len(directions))
     costs = table * np.array([1.0 if direction == "minimize" else -1.0 for direction in directions])
-    whole = ~np.isnan(costs).any(axis=1)
+    whole: npt.NDArray[np.bool_] = np.asarray(~np.isnan(costs).any(axis=1))
     front = whole.copy()
     for index in np.flatnonzero(whole):
         as_good = (costs[whole] <= costs[index]).all(axis=1)

@@ -23,8 +23,23 @@ ALWAYS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )  # named for every trial, null where a trial did not reach them
-ANSWER = ("test/perplexity", "test/bits_per_character", "test/retention/", "efficiency/trainable_parameters", "efficiency/peak_memory_gib", "efficiency/tokens_per_second", "efficiency/train_seconds")
-TRIALS = ("eval/perplexity", "eval/bits_per_character", "retention/", "efficiency/trainable_parameters", "efficiency/peak_memory_gib", "efficiency/tokens_per_second")
+ANSWER = (
+    "test/perplexity",
+    "test/bits_per_character",
+    "test/retention/",
+    "efficiency/trainable_parameters",
+    "efficiency/peak_memory_gib",
+    "efficiency/tokens_per_second",
+    "efficiency/train_seconds",
+)
+TRIALS = (
+    "eval/perplexity",
+    "eval/bits_per_character",
+    "retention/",
+    "efficiency/trainable_parameters",
+    "efficiency/peak_memory_gib",
+    "efficiency/tokens_per_second",
+)
 FIGURE = "trade_off.svg"
 
 
@@ -108,11 +123,12 @@ class Report:
     def _head(self) -> str:
         counts = pd.Series([run.outcome or "running" for run in self.runs.trials]).value_counts()
         told = ", ".join(f"{count} {word}" for word, count in counts.items())
+        judged = f"Judged by `{self.objective}` on validation; the test split was opened {self.openings} times."
         described = self.runs.parent.tags.get("description", "")
-        return f"# {self.runs.name}\n\n{described}\n\n{len(self.runs.trials)} trials: {told}. Judged by `{self.objective}` on validation; the test split was opened {self.openings} times.".replace("\n\n\n\n", "\n\n")
+        return "\n\n".join(filter(None, [f"# {self.runs.name}", described, f"{len(self.runs.trials)} trials: {told}. {judged}"]))
 
     def _answer(self) -> str:
-        rows = {arm: run for arm, run in sorted(self.best.items())}
+        rows = dict(sorted(self.best.items()))
         columns = {"base": self.runs.base, **{f"best {arm}": run for arm, run in rows.items()}}
         present = {title: run for title, run in columns.items() if run is not None}
         names = self._expand(ANSWER, list(present.values()))
@@ -123,24 +139,45 @@ class Report:
         return "\n".join(["## The best of each arm beside the base", "", *lines, "", *recipes, "", note])
 
     def _trade_off(self) -> str:
-        return f"## The trade-off\n\n![Perplexity against memory and trainable parameters]({FIGURE})\n\nFilled marks trained their whole budget; open marks were pruned, and stand where they were ended."
+        legend = "Filled marks trained their whole budget; open marks were pruned, and stand where they were ended."
+        return f"## The trade-off\n\n![Perplexity against memory and trainable parameters]({FIGURE})\n\n{legend}"
 
     def _table_of_trials(self) -> str:
         names = self._expand(TRIALS, self.runs.trials)
-        lines = [_row(["trial", "outcome", "tokens", *(f"`{name}`" for name in names), "hyperparameters"]), _row(["---", "---", *["---:"] * (len(names) + 1), "---"])]
+        lines = [
+            _row(["trial", "outcome", "tokens", *(f"`{name}`" for name in names), "hyperparameters"]),
+            _row(["---", "---", *["---:"] * (len(names) + 1), "---"]),
+        ]
         for run in self.runs.trials:
             values = [_format(run.metrics.get(name), name) for name in names]
-            lines.append(_row([run.uid.split("/", 1)[1], run.outcome or "running", f"{int(run.metrics.get('train/tokens', 0)):,}", *values, _recipe(run)]))
+            lines.append(
+                _row(
+                    [
+                        run.uid.split("/", 1)[1],
+                        run.outcome or "running",
+                        f"{int(run.metrics.get('train/tokens', 0)):,}",
+                        *values,
+                        _recipe(run),
+                    ]
+                )
+            )
         return "\n".join(["## All trials", "", *lines])
 
     def _provenance(self) -> str:
         shown = [run for run in (self.runs.parent, self.runs.base) if run]
-        tags = {name: value for run in shown for name, value in run.tags.items() if not name.startswith(("mlflow.", "hikaku.")) and name not in ("outcome", "description")}
+        tags = {
+            name: value
+            for run in shown
+            for name, value in run.tags.items()
+            if not name.startswith(("mlflow.", "hikaku.")) and name not in ("outcome", "description")
+        }
         lines = [f"- {name}: {value}" for name, value in sorted(tags.items())]
         return "\n".join(["## Where the numbers come from", "", f"- MLflow: experiment {self.runs.name} in {self.runs.uri}", *lines])
 
     def _definitions(self) -> str:
-        used = {definition_of(name).name for run in (*self.runs.trials, *([self.runs.base] if self.runs.base else [])) for name in run.metrics}
+        used = {
+            definition_of(name).name for run in (*self.runs.trials, *([self.runs.base] if self.runs.base else [])) for name in run.metrics
+        }
         lines = [f"- `{metric.name}` ({metric.unit}): {metric.definition}" for metric in METRICS if metric.name in used]
         return "\n".join(["## What the names mean", "", *lines])
 
@@ -170,8 +207,16 @@ def _format(value: float | None, name: str) -> str:
 
 def _recipe(run: Run) -> str:
     """Return the hyperparameters of a trial in words as they stand in the study file, leaving out what is not set."""
-    shown = {name: value for name, value in hyperparameters(run.params).items() if value is not None and name.startswith(("method.", "optimizer.learning_rate", "optimizer.weight_decay", "schedule.warmup_share"))}
-    return ", ".join(f"{name.split('.', 1)[1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.', 1)[1]} {value}" for name, value in shown.items() if name != "method.name")
+    shown = {
+        name: value
+        for name, value in hyperparameters(run.params).items()
+        if value is not None and name.startswith(("method.", "optimizer.learning_rate", "optimizer.weight_decay", "schedule.warmup_share"))
+    }
+    return ", ".join(
+        f"{name.split('.', 1)[1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.', 1)[1]} {value}"
+        for name, value in shown.items()
+        if name != "method.name"
+    )
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -39,8 +40,9 @@ def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> Froz
 
 def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:
     """Return each rung's Spearman correlation with the final value, over the completed trials, which alone have one."""
-    from scipy.stats import spearmanr
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
+    library: Any = stats
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
     correlations: list[RankCorrelation] = []
     for tokens in rungs:
@@ -51,7 +53,9 @@ def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int
         ]
         early, final = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         is_ranked = len(pairs) > 2 and len(set(early)) > 1 and len(set(final)) > 1
-        correlations.append(RankCorrelation(arm, tokens, len(pairs), float(spearmanr(early, final).statistic) if is_ranked else None))
+        correlations.append(
+            RankCorrelation(arm, tokens, len(pairs), float(library.spearmanr(early, final).statistic) if is_ranked else None)
+        )
     return correlations
 
 

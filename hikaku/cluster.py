@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from hikaku.study import Resources, Study
 from trainables.config import Precision
 from trainables.trial import ENVIRONMENT, Share, Work
 
+_RAY: Any = ray  # whose own annotations leave most types open
 CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
 
 
@@ -28,7 +29,7 @@ class Device:
 
 
 @contextlib.contextmanager
-def open_cluster(address: str | None, logs: Path) -> Iterator[None]:
+def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end, unless it was joined before.
 
     Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
@@ -39,17 +40,17 @@ def open_cluster(address: str | None, logs: Path) -> Iterator[None]:
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {"include_dashboard": True} if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
-    if ray.is_initialized():
+    if _RAY.is_initialized():
         yield
         return
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+        _RAY.init(address=address, log_to_driver=False, configure_logging=False, **local)
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
     try:
         yield
     finally:
-        ray.shutdown()
+        _RAY.shutdown()
 
 
 def _log_to_file(path: Path) -> None:
@@ -64,7 +65,7 @@ def _log_to_file(path: Path) -> None:
 
 def check_storage(study: Study) -> None:
     """Refuse SQLite where Ray has nodes on several machines. Raises ValueError."""
-    machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    machines: set[str] = {node["NodeManagerAddress"] for node in _RAY.nodes() if node["Alive"]}
     refuse_sqlite(study, len(machines))
 
 
@@ -80,13 +81,13 @@ def share_of(resources: Resources, work: Work | None = None) -> Share:
     """Return what one trial takes of the cluster: `gpus_per_worker: auto` is 1 where the cluster has any GPU."""
     gpus = resources.gpus_per_worker
     if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+        gpus = 1.0 if _RAY.cluster_resources().get("GPU", 0) >= 1 else 0.0
     return Share(workers=resources.workers, cpus=resources.cpus_per_worker, gpus=gpus, retries=resources.retries, work=work)
 
 
 def count_concurrent(resources: Resources, share: Share) -> int:
     """Return how many trials run at once. Raises ValueError when not even one fits."""
-    has = ray.cluster_resources()
+    has: dict[str, float] = _RAY.cluster_resources()
     fitting = share.fits(has.get("CPU", 0), has.get("GPU", 0))
     if fitting < 1:
         needs = f"{share.workers} x ({share.cpus:g} CPU, {share.gpus:g} GPU)"
@@ -97,7 +98,7 @@ def count_concurrent(resources: Resources, share: Share) -> int:
 def read_device(share: Share) -> Device:
     """Return the device of the trials, asked on a node that has it."""
     if share.gpus:
-        return ray.get(ray.remote(num_cpus=0, num_gpus=share.gpus)(_read_gpu).remote())
+        return _RAY.get(_RAY.remote(num_cpus=0, num_gpus=share.gpus)(_read_gpu).remote())
     return read_cpu()
 
 

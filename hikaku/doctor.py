@@ -14,7 +14,16 @@ from pathlib import Path
 import psutil
 
 GIB = 2**30
-PARTS = {"torch": "2.10", "ray": "2.60", "transformers": "5", "peft": "0.21", "deepspeed": "0.19", "optuna": "5", "mlflow": "3.16.1", "sudachipy": "0.7"}
+PARTS = {
+    "torch": "2.10",
+    "ray": "2.60",
+    "transformers": "5",
+    "peft": "0.21",
+    "deepspeed": "0.19",
+    "optuna": "5",
+    "mlflow": "3.16.1",
+    "sudachipy": "0.7",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,11 @@ def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
 
 def _python() -> Iterator[Finding]:
     fine = sys.version_info >= (3, 11)
-    yield Finding("Python", "ok" if fine else "error", f"{platform.python_version()} on {platform.platform()}" + ("" if fine else "; 3.11 or newer is needed"))
+    yield Finding(
+        "Python",
+        "ok" if fine else "error",
+        f"{platform.python_version()} on {platform.platform()}" + ("" if fine else "; 3.11 or newer is needed"),
+    )
 
 
 def _compiler() -> Iterator[Finding]:
@@ -60,7 +73,7 @@ def _parts() -> Iterator[Finding]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
+    return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())
 
 
 def _gpu() -> Iterator[Finding]:
@@ -78,14 +91,23 @@ def _gpu() -> Iterator[Finding]:
         import torch
 
         fine = torch.cuda.is_available()
-        yield Finding("CUDA", "ok" if fine else "error", f"torch {torch.__version__} " + (f"with CUDA {torch.version.cuda}" if fine else "sees no GPU: it is a CPU build, or the driver is too old"))
+        yield Finding(
+            "CUDA",
+            "ok" if fine else "error",
+            f"torch {torch.__version__} "
+            + (f"with CUDA {torch.version.cuda}" if fine else "sees no GPU: it is a CPU build, or the driver is too old"),
+        )
 
 
 def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield Finding("CPUs", "ok", str(psutil.cpu_count()))
     fine = memory.available >= 4 * GIB
-    yield Finding("Memory", "ok" if fine else "warning", f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free" + ("" if fine else "; the quickstart wants 4"))
+    yield Finding(
+        "Memory",
+        "ok" if fine else "warning",
+        f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free" + ("" if fine else "; the quickstart wants 4"),
+    )
 
 
 def _disk(state: Path) -> Iterator[Finding]:
@@ -93,9 +115,17 @@ def _disk(state: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)
     state_of = "error" if not writable else "ok" if free >= 5 * GIB else "warning"
-    yield Finding("State folder", state_of, f"{state}: {free / GIB:.1f} GiB free" + ("" if writable else "; not writable, set HIKAKU_STATE or --state"))
+    yield Finding(
+        "State folder",
+        state_of,
+        f"{state}: {free / GIB:.1f} GiB free" + ("" if writable else "; not writable, set HIKAKU_STATE or --state"),
+    )
 
 
 def _token() -> Iterator[Finding]:
     has = bool(os.environ.get("HF_TOKEN")) or (Path.home() / ".cache/huggingface/token").exists()
-    yield Finding("HF_TOKEN", "ok" if has else "warning", "set" if has else "not set: gated models (Llama and its kin) cannot be fetched; open ones can")
+    yield Finding(
+        "HF_TOKEN",
+        "ok" if has else "warning",
+        "set" if has else "not set: gated models (Llama and its kin) cannot be fetched; open ones can",
+    )

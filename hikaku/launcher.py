@@ -7,34 +7,27 @@ import contextlib
 import json
 import os
 import socket
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import filelock
-import ray
-from ray import tune
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hikaku.closing import count_openings, log_opening
+from hikaku.closing import RankCorrelation, count_openings
 from hikaku.cluster import check_storage, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
-from hikaku.record import Outcome, TrialStatus, load_result, trial_folder, write_atomically
+from hikaku.record import Outcome, TrialStatus, write_atomically
 from hikaku.referee import Referee, Setting
-from hikaku.searcher import RefereeSearcher
+from hikaku.search import Search, is_measured
 from hikaku.study import Study, describe_change
 from trainables.config import Precision
 from trainables.corpora.prepare import digest_data, prepare_data
 from trainables.model_source import resolve_model
-from trainables.trial import Job, Share, TrialProcess, Work, measure
+from trainables.trial import Share, Work
 
 STUDY_FILE = "study.json"
-REFRESH = 0.5  # seconds between two looks at the referee
 Say = Callable[[str], None]
 
 
@@ -75,7 +68,7 @@ def run_study(
 
 
 @contextlib.contextmanager
-def _study_lock(study: Study, folder: Path) -> Iterator[None]:
+def _study_lock(study: Study, folder: Path) -> Generator[None]:
     path = folder / "lock"
     holder = folder / "lock.json"
     try:
@@ -83,19 +76,23 @@ def _study_lock(study: Study, folder: Path) -> Iterator[None]:
             write_atomically(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
             yield
     except filelock.Timeout:
-        who = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
+        who: dict[str, Any] = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
         raise ValueError(
             f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})"
         ) from None
 
 
+@dataclass
 class Launch:
     """One run of a study; the cluster is opened when first needed, which a finished study never does."""
 
-    def __init__(self, study: Study, folder: Path, address: str | None, say: Say, work: Work | None, stack: contextlib.ExitStack) -> None:
-        self.study, self.folder, self.address, self.say, self.work = study, folder, address, say, work
-        self._stack = stack
-        self._share: Share | None = None
+    study: Study
+    folder: Path
+    address: str | None
+    say: Say
+    work: Work | None
+    stack: contextlib.ExitStack  # holds the cluster open
+    _share: Share | None = None
 
     def run(self) -> StudySummary:
         """Return the summary after every missing part of the study is done."""
@@ -153,7 +150,7 @@ class Launch:
     def _on_cluster(self) -> Share:
         """Return a trial's share of the cluster, which is opened at the first call and left when the run ends."""
         if self._share is None:
-            self._stack.enter_context(open_cluster(self.address, self.folder / "logs"))
+            self.stack.enter_context(open_cluster(self.address, self.folder / "logs"))
             check_storage(self.study)
             self._share = share_of(self.study.resources, self.work)
         return self._share
@@ -162,95 +159,30 @@ class Launch:
 
     def _search(self, setting: Setting) -> StudySummary:
         share = self._on_cluster()
-        concurrent = count_concurrent(self.study.resources, share)
-        name = f"referee-{self.study.name}-{uuid.uuid4().hex[:8]}"
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        referee = ray.remote(Referee).options(name=name, num_cpus=0, scheduling_strategy=here).remote(self.study, setting)
+        search = Search(self.study, setting, share, count_concurrent(self.study.resources, share))
         interrupted = False
-        best: dict[str, str] = {}
         try:
-            self._measure(referee, setting, share, [("base", f"{self.study.name}/base")])
-            self._tune(name, referee, share, concurrent)
-            best = ray.get(referee.best.remote())
-            self._open_test(referee, setting, share, best)
+            search.run()
         except KeyboardInterrupt:
             interrupted = True
             self.say(f"{self.study.name}: interrupted; the same command goes on from here")
-        rows, correlations = ray.get([referee.snapshot.remote(), referee.correlations.remote()])
-        unwritten = ray.get(referee.close.remote(finished=not interrupted, patience=5 if interrupted else 60))
+        rows, best, correlations = (search.ask(method) for method in ("snapshot", "best", "correlations"))
+        unwritten = search.ask("close", finished=not interrupted, patience=5 if interrupted else 60)
         return self._conclude(rows, best, correlations, unwritten, interrupted=interrupted)
-
-    def _measure(self, referee: Any, setting: Setting, share: Share, jobs: list[tuple[Job, str]]) -> None:
-        """Run jobs that are no trials, with a trial's resources, one after another in one process."""
-        missing = [(job, self._config(setting, uid)) for job, uid in jobs if not _is_measured(self.folder, job, uid)]
-        if not missing:
-            return
-        ray.get(ray.remote(max_retries=share.retries)(measure).options(**share.of_task()).remote(missing, share))
-        ray.get([referee.mark.remote(uid) for _, uid in jobs])
-
-    def _config(self, setting: Setting, uid: str) -> dict[str, Any]:
-        stored = trial_folder(self.folder, uid) / "config.json"
-        if not uid.endswith("/base"):
-            return json.loads(stored.read_text(encoding="utf-8"))
-        base = self.study.trial_config(
-            uid=uid,
-            seed=self.study.derive_seed("base"),
-            folder=trial_folder(self.folder, uid),
-            model_folder=setting.model_folder,
-            precision=setting.precision,
-            data_folder=setting.data_folder,
-            base_folder=None,
-            params={},
-        )
-        return base.model_dump(mode="json")
-
-    def _tune(self, name: str, referee: Any, share: Share, concurrent: int) -> None:
-        """Let Ray Tune run the referee's trials, and show them, until there are no more."""
-        run = f"tune-{time.strftime('%Y%m%d-%H%M%S')}"
-        tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialProcess, referee=name, share=share), share.of_trainable()),
-            tune_config=tune.TuneConfig(
-                search_alg=RefereeSearcher(name),
-                num_samples=-1,
-                max_concurrent_trials=concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=run,
-                storage_path=str(self.folder / "logs"),
-                verbose=0,
-                log_to_file=True,
-                failure_config=tune.FailureConfig(max_failures=share.retries),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-        errors: list[BaseException] = []
-        thread = threading.Thread(target=_run_tuner, args=(tuner, errors), name="tuner", daemon=True)
-        thread.start()
-        with LiveTable(self.study) as table:
-            while thread.is_alive():
-                table.update(ray.get(referee.snapshot.remote()))
-                thread.join(REFRESH)
-            table.update(ray.get(referee.snapshot.remote()))
-        if errors:
-            raise RuntimeError(f"Ray Tune ended early: {errors[0]}") from errors[0]
 
     # -- after -----------------------------------------------------------------------------------------------
 
     def _is_opened(self, best: dict[str, str]) -> bool:
-        return all(_is_measured(self.folder, "test", uid) for uid in (f"{self.study.name}/base", *best.values()))
-
-    def _open_test(self, referee: Any, setting: Setting, share: Share, best: dict[str, str]) -> None:
-        """Measure the test split for the base, whose figures retention needs, and then for the best of each arm."""
-        uids = [f"{self.study.name}/base", *best.values()]
-        for uid in uids:
-            if not _is_measured(self.folder, "test", uid):
-                log_opening(self.folder, uid)
-        self._measure(referee, setting, share, [("test", uid) for uid in uids])
+        return all(is_measured(self.folder, "test", uid) for uid in (f"{self.study.name}/base", *best.values()))
 
     def _conclude(
-        self, rows: list[TrialStatus], best: dict[str, str], correlations: list[Any], unwritten: str, *, interrupted: bool = False
+        self,
+        rows: list[TrialStatus],
+        best: dict[str, str],
+        correlations: list[RankCorrelation],
+        unwritten: str,
+        *,
+        interrupted: bool = False,
     ) -> StudySummary:
         lines = [str(each) for each in correlations] + ([unwritten] if unwritten else [])
         for line in lines:
@@ -265,15 +197,3 @@ class Launch:
         path = build_report(self.study.name, self._tracking_uri()).write(self.folder)
         self.say(f"report: {path}")
         return path
-
-
-def _run_tuner(tuner: tune.Tuner, errors: list[BaseException]) -> None:
-    try:
-        tuner.fit()
-    except Exception as error:
-        errors.append(error)
-
-
-def _is_measured(folder: Path, job: Job, uid: str) -> bool:
-    result = load_result(trial_folder(folder, uid))
-    return result is not None and (job != "test" or any(name.startswith("test/") for name in result.metrics))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table: one row per metric
 """Every number hikaku reports: name, unit, direction and definition.
 
 One row per metric; a name with `{set}` stands for one metric per named data set. Code that reports a
@@ -21,16 +22,38 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("eval/perplexity", "1", "minimize", "exp(sum of nats / sum of tokens) on the adaptation set's validation documents; the separator before a document is context, its end marker is not counted."),
+    Metric(
+        "eval/perplexity",
+        "1",
+        "minimize",
+        "exp(sum of nats / sum of tokens) on the adaptation set's validation documents; the separator before a document is context, its end marker is not counted.",
+    ),
     Metric("eval/nats_per_token", "nat/token", "minimize", "Sum of nats over sum of tokens on the adaptation set's validation documents."),
-    Metric("eval/bits_per_character", "bit/character", "minimize", "Sum of nats / ln 2 over the number of Unicode characters of the adaptation set's validation documents; comparable across tokenizers."),
-    Metric("eval/bits_per_byte", "bit/byte", "minimize", "Sum of nats / ln 2 over the number of UTF-8 bytes of the adaptation set's validation documents."),
+    Metric(
+        "eval/bits_per_character",
+        "bit/character",
+        "minimize",
+        "Sum of nats / ln 2 over the number of Unicode characters of the adaptation set's validation documents; comparable across tokenizers.",
+    ),
+    Metric(
+        "eval/bits_per_byte",
+        "bit/byte",
+        "minimize",
+        "Sum of nats / ln 2 over the number of UTF-8 bytes of the adaptation set's validation documents.",
+    ),
     Metric("test/perplexity", "1", "minimize", "As eval/perplexity, on the test documents; only for the base and the best of each arm."),
     Metric("test/nats_per_token", "nat/token", "minimize", "As eval/nats_per_token, on the test documents."),
     Metric("test/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, on the test documents."),
     Metric("test/bits_per_byte", "bit/byte", "minimize", "As eval/bits_per_byte, on the test documents."),
-    Metric("retained/{set}/bits_per_byte", "bit/byte", "minimize", "Bits per byte on the validation documents of a set that is to be retained."),
-    Metric("retention/{set}", "1", "maximize", "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved."),
+    Metric(
+        "retained/{set}/bits_per_byte", "bit/byte", "minimize", "Bits per byte on the validation documents of a set that is to be retained."
+    ),
+    Metric(
+        "retention/{set}",
+        "1",
+        "maximize",
+        "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved.",
+    ),
     Metric("test/retained/{set}/bits_per_byte", "bit/byte", "minimize", "As retained, on the set's test documents."),
     Metric("test/retention/{set}", "1", "maximize", "As retention, on the set's test documents."),
     Metric("train/tokens", "tokens", "none", "Tokens trained when the run ended."),
@@ -38,23 +61,47 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),
     Metric("train/gradient_norm", "1", "none", "Global L2 norm of the gradient before clipping."),
     Metric("efficiency/trainable_parameters", "parameters", "minimize", "Parameters that receive gradients, counted on the built model."),
-    Metric("efficiency/total_parameters", "parameters", "minimize", "All parameters of the built model, adapters included, tied weights once."),
+    Metric(
+        "efficiency/total_parameters", "parameters", "minimize", "All parameters of the built model, adapters included, tied weights once."
+    ),
     Metric("efficiency/trainable_share", "1", "minimize", "Trainable over total parameters."),
     Metric("efficiency/weights_gib", "GiB", "minimize", "Bytes of all parameters and fp32 master weights on one worker."),
     Metric("efficiency/gradients_gib", "GiB", "minimize", "Bytes of the gradients held at the end of a step's backward on one worker."),
     Metric("efficiency/optimizer_gib", "GiB", "minimize", "Bytes of the optimizer's moments on one worker."),
-    Metric("efficiency/activations_gib", "GiB", "minimize", "Peak bytes of tensors saved for backward (CPU: counted by saved-tensor hooks; GPU: allocator peak less weights, gradients and optimizer)."),
-    Metric("efficiency/peak_memory_gib", "GiB", "minimize", "GPU: the allocator's peak over training; CPU: weights + gradients + optimizer + activations."),
+    Metric(
+        "efficiency/activations_gib",
+        "GiB",
+        "minimize",
+        "Peak bytes of tensors saved for backward (CPU: counted by saved-tensor hooks; GPU: allocator peak less weights, gradients and optimizer).",
+    ),
+    Metric(
+        "efficiency/peak_memory_gib",
+        "GiB",
+        "minimize",
+        "GPU: the allocator's peak over training; CPU: weights + gradients + optimizer + activations.",
+    ),
     Metric("efficiency/reserved_memory_gib", "GiB", "minimize", "GPU memory the allocator reserved at its peak."),
     Metric("efficiency/resident_memory_gib", "GiB", "minimize", "Peak resident memory of the worker's process."),
     Metric("efficiency/predicted_peak_memory_gib", "GiB", "none", "Peak memory predicted before launch from the model's shape."),
-    Metric("efficiency/tokens_per_second", "token/s", "maximize", "Trained tokens (padding left out) over training seconds, all workers, first two steps and evaluation left out."),
+    Metric(
+        "efficiency/tokens_per_second",
+        "token/s",
+        "maximize",
+        "Trained tokens (padding left out) over training seconds, all workers, first two steps and evaluation left out.",
+    ),
     Metric("efficiency/seconds_per_step", "s", "minimize", "Median seconds of one optimizer step, the first two left out."),
-    Metric("efficiency/gpu_seconds", "GPU s", "minimize", "Wall seconds from the worker's start to its end times its GPUs; 0 without a GPU."),
+    Metric(
+        "efficiency/gpu_seconds", "GPU s", "minimize", "Wall seconds from the worker's start to its end times its GPUs; 0 without a GPU."
+    ),
     Metric("efficiency/train_seconds", "s", "minimize", "Seconds spent in training steps."),
     Metric("efficiency/start_seconds", "s", "minimize", "Seconds from the worker's start to its first step."),
     Metric("efficiency/evaluation_share", "1", "minimize", "Seconds spent evaluating over seconds spent training and evaluating."),
-    Metric("convergence/tokens_to_95", "tokens", "minimize", "Tokens at which the smoothed training loss had made 95 % of its whole improvement."),
+    Metric(
+        "convergence/tokens_to_95",
+        "tokens",
+        "minimize",
+        "Tokens at which the smoothed training loss had made 95 % of its whole improvement.",
+    ),
     Metric("convergence/seconds_to_95", "s", "minimize", "Training seconds at the same point."),
 )
 
@@ -82,7 +129,14 @@ def definition_of(name: str) -> Metric:
 def render_metrics() -> str:
     """Return `docs/metrics.md`: the table of all metrics."""
     rows = [f"| `{metric.name}` | {metric.unit} | {metric.direction} | {metric.definition} |" for metric in METRICS]
-    head = ["# Metrics", "", "Generated by `make docs` from `hikaku/metrics.py`.", "", "| name | unit | better | definition |", "|---|---|---|---|"]
+    head = [
+        "# Metrics",
+        "",
+        "Generated by `make docs` from `hikaku/metrics.py`.",
+        "",
+        "| name | unit | better | definition |",
+        "|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows]) + "\n"
 
 

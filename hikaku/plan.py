@@ -128,7 +128,7 @@ def read_machine(state: Path) -> Machine:
     gpus = _read_gpus()
     place = next(folder for folder in (state, *state.parents) if folder.exists())
     return Machine(
-        cpus=os.cpu_count() or 1,
+        cpus=len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1,
         memory_gib=psutil.virtual_memory().total / GIB,
         disk_free_gib=shutil.disk_usage(place).free / GIB,
         gpus=tuple(name for name, _, _ in gpus),

@@ -18,19 +18,21 @@ from hikaku.record import Outcome
 OUTCOME = "outcome"  # user attribute: the word; present once a trial's end is decided
 ENDING = "ending"  # user attribute: sequence, reason, tokens, unix_time; written just before `outcome`
 
+RUNG = "rung/"
+
 
 def rung_attribute(tokens: int) -> str:
     """Return the user attribute that holds a rung: sequence, value, feasible, metrics, unix_time."""
-    return f"rung/{tokens}"
+    return f"{RUNG}{tokens}"
 
 
 class StratifiedHalving(BasePruner):
     """Asynchronous successive halving (Li et al. 2020, MLSys, algorithm 2) within strata.
 
     A trial goes on while fewer than max(1, n // reduction_factor) of the n values stored so far at its rung, its own
-    included, are better. And a trial is ended only once another of its stratum has completed: every trial still running can yet diverge or turn
-    infeasible, so pruning before would let a stratum end with nothing finished. The price is that about as many trials of a stratum complete
-    as run in it at once.
+    included, are better. And a trial is ended only once another of its stratum has completed: every trial still running
+    can yet diverge or turn infeasible, so pruning before would let a stratum end with nothing finished. The price is that
+    about as many trials of a stratum complete as run in it at once.
     """
 
     def __init__(self, reduction_factor: int, stratum: str = "arm") -> None:

@@ -30,6 +30,8 @@ class Outcome(StrEnum):
 
 
 class Record(BaseModel):
+    """What is written once and not changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
@@ -21,13 +21,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hikaku.closing import RankCorrelation, best_trial, correlate_rungs
 from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
-from hikaku.pruner import ENDING, OUTCOME, StratifiedHalving, rung_attribute
+from hikaku.pruner import ENDING, OUTCOME, RUNG, StratifiedHalving, rung_attribute
 from hikaku.record import Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
 from hikaku.recorder import Recorder
+from hikaku.run_records import base_record, study_record, trial_record
 from hikaku.study import Study
 from hikaku.trial_store import CHOICES, STARTED, STATES, open_storage, outcome_of, rungs_of, status_of
 from search_spaces.samplers import make_sampler
 from trainables.config import Precision, TrialConfig
+
+if TYPE_CHECKING:
+    from hikaku.tracking import RunRecord
 
 START = "start"  # user attribute of an enqueued trial: which of the arm's starts it is
 
@@ -59,11 +63,10 @@ class Referee:
         self._storage = open_storage(study, setting.folder)
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
         self._sequence = max((_last_sequence(trial) for trial in self._all_trials()), default=0)
-        self._recorder = Recorder(
-            study, setting, self._frozen, self._all_trials, lambda uid: self._configure(uid, self._choose(uid)).flatten()
-        )
+        self._finished = False
+        self._recorder = Recorder(setting.tracking_uri, self._build_record) if setting.tracking_uri else None
         self._unfinished = deque(self._settle())
-        self._recorder.mark_all(self.uids())
+        self.mark(study.name, f"{study.name}/base", *self.uids())
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest; None when all are asked for."""
@@ -78,7 +81,7 @@ class Referee:
         optuna_study.sampler = self._make_sampler(arm, _next_number(optuna_study))
         uid = f"{self.study.name}/{arm}/{optuna_study.ask().number}"
         config = self._configure(uid, self._choose(uid))
-        self._recorder.mark(uid)
+        self.mark(uid)
         return config.flatten()
 
     def report(self, uid: str, report: RungReport) -> bool:
@@ -87,7 +90,7 @@ class Referee:
         if OUTCOME in trial.user_attrs:
             return False
         self._store_rung(uid, trial, report)
-        self._recorder.mark(uid)
+        self.mark(uid)
         if report.tokens >= self.study.budget.tokens:
             return True  # the whole budget is trained: the end is judged, not pruned
         stored = trial.user_attrs[rung_attribute(report.tokens)]
@@ -107,7 +110,7 @@ class Referee:
             reason = self._frozen(uid).user_attrs[ENDING]["reason"]
         if outcome != result.outcome:
             save_result(self._folder(uid), result.model_copy(update={"outcome": outcome, "reason": reason}))
-        self._recorder.mark(uid)
+        self.mark(uid)
         return outcome
 
     def close_failed(self, uid: str, reason: str) -> None:
@@ -119,9 +122,10 @@ class Referee:
             rungs = rungs_of(trial)
             self._end(uid, Outcome.FAILED, reason, rungs[-1].tokens if rungs else 0, rungs[-1].metrics if rungs else {})
 
-    def mark(self, uid: str) -> None:
-        """Have a run written to MLflow again: its files changed."""
-        self._recorder.mark(uid)
+    def mark(self, *uids: str) -> None:
+        """Have runs written to MLflow again: something of theirs changed."""
+        if self._recorder:
+            self._recorder.mark(*uids)
 
     def snapshot(self) -> list[TrialStatus]:
         """Return a line per started trial, by arm and number."""
@@ -149,7 +153,9 @@ class Referee:
 
     def close(self, finished: bool, patience: float = 60) -> str:
         """Return one line on what MLflow still lacks after at most `patience` seconds; empty when nothing."""
-        line = self._recorder.close(finished, patience)
+        self._finished = finished
+        self.mark(self.study.name)
+        line = self._recorder.close(patience) if self._recorder else ""
         self._lock.release()
         return line
 
@@ -290,7 +296,21 @@ class Referee:
             if name not in told:
                 trial.set_constraint(name, excess)
         self._arms[arm].tell(trial, values=ending["values"], state=STATES[Outcome(trial.user_attrs[OUTCOME])])
-        self._recorder.mark(uid)
+        self.mark(uid)
+
+    def _build_record(self, uid: str) -> "RunRecord | None":
+        """Return what MLflow should show of a run now; called by the recorder's thread."""
+        match uid.count("/"):
+            case 0:
+                return study_record(self.study, self.setting, self._all_trials(), finished=self._finished)
+            case 1:
+                return base_record(self.study, self.setting)
+            case _:
+                trial = self._frozen(uid)
+                choices = trial.user_attrs.get(CHOICES)
+                return trial_record(
+                    self.study, self.setting, uid, trial, {} if choices is None else self._configure(uid, choices).flatten()
+                )
 
     # -- looking up ------------------------------------------------------------------------------------------
 
@@ -331,4 +351,6 @@ def _next_number(optuna_study: optuna.Study) -> int:
 
 
 def _last_sequence(trial: FrozenTrial) -> int:
-    return max((value["sequence"] for value in trial.user_attrs.values() if isinstance(value, dict) and "sequence" in value), default=0)
+    """Return the highest sequence number among a trial's rungs and its ending."""
+    numbered = [value for key, value in trial.user_attrs.items() if key == ENDING or key.startswith(RUNG)]
+    return max((value["sequence"] for value in numbered), default=0)

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import ray
 from ray.tune.search import Searcher
 
-UID = "uid"
+from trainables.trial import ask_actor
 
 
 class RefereeSearcher(Searcher):
@@ -22,21 +21,20 @@ class RefereeSearcher(Searcher):
     def __reduce__(self) -> tuple[type["RefereeSearcher"], tuple[str]]:
         return type(self), (self._name,)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         """Return the flat config of the next trial, or FINISHED when the referee has no more."""
-        config = ray.get(ray.get_actor(self._name).next_trial.remote())
+        config: dict[str, Any] | None = ask_actor(self._name, "next_trial")
         if config is None:
             return self.FINISHED
-        self._uids[trial_id] = config[UID]
+        self._uids[trial_id] = config["uid"]
         return config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the referee of a trial whose workers died once too often; all others told it themselves."""
         uid = self._uids.pop(trial_id)
         if error:
-            ray.get(
-                ray.get_actor(self._name).close_failed.remote(uid, "its worker process died, more often than the study's retries allow")
-            )
+            reason = "its worker process died, more often than the study's retries allow"
+            ask_actor(self._name, "close_failed", uid=uid, reason=reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the referee's store is the memory."""

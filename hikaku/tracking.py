@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import Field
 from hikaku.record import CurvePoint, Outcome, Record, RungReport
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 UID, KIND, WRITTEN, PARENT = "hikaku.uid", "hikaku.kind", "hikaku.written", "mlflow.parentRunId"
@@ -198,7 +199,7 @@ class StudyRuns:
         return sorted((point.step, point.value) for point in self._client.get_metric_history(run.run_id, metric))
 
     @contextlib.contextmanager
-    def artifact(self, run: Run, name: str) -> Iterator[Path | None]:
+    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
         """Give a local copy of an artifact for a while, None where the run has none of that name."""
         names = {item.path for item in self._client.list_artifacts(run.run_id)}
         with tempfile.TemporaryDirectory() as folder:
@@ -225,7 +226,20 @@ def open_ui(uri: str, study: str | None = None, port: int = 5000) -> int:
     experiment = _connect(uri).get_experiment_by_name(study) if study else None
     place = f"/#/experiments/{experiment.experiment_id}" if experiment else ""
     print(f"MLflow: http://127.0.0.1:{port}{place}", flush=True)  # noqa: T201 - what the user asked for
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(command, check=False).returncode
     return 0

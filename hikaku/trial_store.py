@@ -19,7 +19,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hikaku.pruner import ENDING, OUTCOME, rung_attribute
+from hikaku.pruner import ENDING, OUTCOME, RUNG, rung_attribute
 from hikaku.record import Outcome, RungReport, TrialStatus
 from hikaku.study import Study
 
@@ -60,8 +60,7 @@ def _create_database(path: Path) -> None:
 
 def rungs_of(trial: FrozenTrial) -> tuple[RungReport, ...]:
     """Return the rungs a trial reported, in order of tokens."""
-    prefix = rung_attribute(0).removesuffix("0")
-    tokens = sorted(int(key.removeprefix(prefix)) for key in trial.user_attrs if key.startswith(prefix))
+    tokens = sorted(int(key.removeprefix(RUNG)) for key in trial.user_attrs if key.startswith(RUNG))
     stored = ((each, trial.user_attrs[rung_attribute(each)]) for each in tokens)
     return tuple(RungReport(tokens=each, metrics=rung["metrics"], unix_time=rung["unix_time"]) for each, rung in stored)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import multiprocessing, nn
+from torch import nn
+from torch.multiprocessing.spawn import start_processes
 
 import trainables.engine
 from tests.tiny import make_config, write_data, write_model
@@ -32,7 +33,7 @@ def _build(config: TrialConfig) -> Any:
 
 def _config(root: Path, method: str, **sections: Any) -> TrialConfig:
     rate = {"lora": 1e-2, "full": 3e-3}[method]
-    return make_config(root, method=METHODS[method], **({"optimizer": {"learning_rate": rate}} | sections))
+    return make_config(root, method=METHODS[method], **{"optimizer": {"learning_rate": rate}, **sections})
 
 
 def plain_loop(config: TrialConfig) -> tuple[list[float], list[float]]:
@@ -103,11 +104,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def curves(root: Path) -> dict[int, dict[str, Any]]:
     """The engine's curves with one worker (in this process) and with two, and under 0 the plain loop's."""
-    workers = multiprocessing.spawn(_work, args=(root, 2), nprocs=2, join=False)
+    workers = start_processes(_work, args=(root, 2), nprocs=2, join=False, start_method="spawn")
     threshold = trainables.engine.PERSISTENT_PARAMETERS
     one = all_curves(root)
     trainables.engine.PERSISTENT_PARAMETERS = threshold
     plain = {method: plain_loop(_config(root, method)) for method in METHODS}
+    assert workers is not None
     while not workers.join():
         pass
     both = [json.loads((root / f"curves-{rank}.json").read_text()) for rank in range(2)]

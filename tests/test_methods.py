@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny import write_model
-from trainables.methods import Full, Lora, Method
+from trainables.methods import Full, Lora
 from trainables.model import count_parameters, head_weight, hidden_states, load_model
 from trainables.model_shape import ModelShape
 
@@ -109,7 +109,7 @@ def test_a_frozen_parameter_in_full_fine_tuning_is_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("method", [Lora(rank=4, alpha=8.0), Full()])
-def test_saved_weights_come_back_bit_for_bit(tmp_path: Path, method: Method, tied: bool) -> None:
+def test_saved_weights_come_back_bit_for_bit(tmp_path: Path, method: Lora | Full, tied: bool) -> None:
     folder = write_model(tmp_path / "model", tied=tied)
     model = method.prepare(load_model(folder, "bf16"))
     with torch.no_grad():

@@ -30,16 +30,43 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     openings = folder / "openings.jsonl"
     openings.write_text('{"uid": "made/base"}\n{"uid": "made/lora/2"}\n{"uid": "made/sft/0"}\n')
     tags = {"objective": "eval/bits_per_character", "direction": "minimize", "description": "A study made by hand."}
-    tracker.write(RunRecord(uid="made", kind="study", name="made", tags=tags, artifacts=(openings,), outcome=Outcome.COMPLETED, started=1.0, ended=9.0))
+    tracker.write(
+        RunRecord(
+            uid="made", kind="study", name="made", tags=tags, artifacts=(openings,), outcome=Outcome.COMPLETED, started=1.0, ended=9.0
+        )
+    )
     base = {"eval/perplexity": 250.0, "eval/bits_per_character": 6.0, "test/perplexity": 260.0, "retention/english": 1.0}
     tracker.write(RunRecord(uid="made/base", kind="base", name="base", outcome=Outcome.COMPLETED, metrics=base, started=1.0, ended=2.0))
     counts = {"lora": 0, "sft": 0}
     for arm, outcome, bits, perplexity in TRIALS:
         number, counts[arm] = counts[arm], counts[arm] + 1
-        metrics = {} if math.isnan(bits) else {"eval/bits_per_character": bits, "eval/perplexity": perplexity, "retention/english": 0.9, "efficiency/trainable_parameters": 1e4 * (number + 1), "efficiency/peak_memory_gib": 0.1}
+        metrics = (
+            {}
+            if math.isnan(bits)
+            else {
+                "eval/bits_per_character": bits,
+                "eval/perplexity": perplexity,
+                "retention/english": 0.9,
+                "efficiency/trainable_parameters": 1e4 * (number + 1),
+                "efficiency/peak_memory_gib": 0.1,
+            }
+        )
         method = {"lora": "lora", "sft": "full"}[arm]
         params = {"method.name": method, "optimizer.learning_rate": 3e-4, "uid": "x"} | ({"method.rank": 8} if arm == "lora" else {})
-        tracker.write(RunRecord(uid=f"made/{arm}/{number}", kind="trial", name=f"{arm}/{number}", params=params, tags={"arm": arm, "method": method}, outcome=outcome, tokens=64, metrics=metrics, started=2.0, ended=3.0))
+        tracker.write(
+            RunRecord(
+                uid=f"made/{arm}/{number}",
+                kind="trial",
+                name=f"{arm}/{number}",
+                params=params,
+                tags={"arm": arm, "method": method},
+                outcome=outcome,
+                tokens=64,
+                metrics=metrics,
+                started=2.0,
+                ended=3.0,
+            )
+        )
     return uri
 
 
@@ -58,7 +85,14 @@ def test_json_holds_what_machines_rely_on(report: Report) -> None:
     first, diverged = told["trials"][0], told["trials"][4]
     assert first["params"] == {"method.name": "lora", "method.rank": 8, "optimizer.learning_rate": 3e-4}
     assert (first["arm"], first["method"], first["tokens"]) == ("lora", "lora", 64)
-    needed = {"eval/perplexity", "eval/bits_per_character", "retention/english", "efficiency/trainable_parameters", "efficiency/peak_memory_gib", "efficiency/tokens_per_second"}
+    needed = {
+        "eval/perplexity",
+        "eval/bits_per_character",
+        "retention/english",
+        "efficiency/trainable_parameters",
+        "efficiency/peak_memory_gib",
+        "efficiency/tokens_per_second",
+    }
     for trial in told["trials"]:
         assert needed <= set(trial["metrics"])
     assert diverged["metrics"]["eval/perplexity"] is None

@@ -17,7 +17,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def make_trial(study: str, number: int, outcome: Outcome | None, artifacts: tuple[Path, ...] = ()) -> RunRecord:
     rungs = tuple(RungReport(tokens=tokens, metrics={"eval/perplexity": 300.0 / tokens}, unix_time=100.0 + tokens) for tokens in (10, 20))
-    curve = tuple(CurvePoint(tokens=5 * k, loss=5.0 / k, learning_rate=1e-3, gradient_norm=1.0, seconds=k, unix_time=100.0 + k) for k in (1, 2, 3))
+    curve = tuple(
+        CurvePoint(tokens=5 * k, loss=5.0 / k, learning_rate=1e-3, gradient_norm=1.0, seconds=k, unix_time=100.0 + k) for k in (1, 2, 3)
+    )
     return RunRecord(
         uid=f"{study}/lora/{number}",
         kind="trial",
@@ -61,7 +63,15 @@ def test_writing_twice_leaves_one_copy(store: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
-    [(None, "RUNNING"), ("completed", "FINISHED"), ("pruned", "KILLED"), ("infeasible", "KILLED"), ("diverged", "FAILED"), ("out_of_memory", "FAILED"), ("failed", "FAILED")],
+    [
+        (None, "RUNNING"),
+        ("completed", "FINISHED"),
+        ("pruned", "KILLED"),
+        ("infeasible", "KILLED"),
+        ("diverged", "FAILED"),
+        ("out_of_memory", "FAILED"),
+        ("failed", "FAILED"),
+    ],
 )
 def test_status_follows_outcome(store: str, outcome: str | None, status: str) -> None:
     tracker, word = Tracker(store), Outcome(outcome) if outcome else None

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import start_processes
 
 import trainables.engine
 import trainables.worker
@@ -76,7 +77,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pair")
     write_model(root / "model")
     write_data(root / "data")
-    multiprocessing.spawn(_work, args=(root,), nprocs=2)
+    start_processes(_work, args=(root,), nprocs=2, start_method="spawn")
     return root
 
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -43,6 +42,8 @@ class Progress(BaseModel):
     pending_nats: float = Field(default=0.0, description="since the curve's last point")
     pending_tokens: int = 0
     validation_loss: float | None = Field(default=None, description="nats per token at this very step, where it was a rung")
+    started: float = Field(default=0.0, description="unix time of the first start")
+    wall_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
 
@@ -166,21 +167,6 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         return Checkpoint(folder, Progress.model_validate_json((folder / "progress.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-
-
-def random_state() -> dict[str, Tensor]:
-    """Return the state of torch's generators, by device."""
-    state = {"random/cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["random/cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def restore_random_state(tensors: Mapping[str, Tensor]) -> None:
-    """Set torch's generators as `random_state` found them."""
-    torch.set_rng_state(tensors["random/cpu"])
-    if "random/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random/cuda"])
 
 
 def _validation_loss(folder: Path) -> float | None:

@@ -19,6 +19,8 @@ Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 
 
 class Section(BaseModel):
+    """A part of the configuration: frozen, and without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -69,7 +71,9 @@ class Budget(Section):
     """How long a full trial trains, and where it must report."""
 
     tokens: int = Field(ge=1)
-    rungs: tuple[int, ...] = Field(default=(), description="nominal token counts at which pruning may happen; the budget itself is always the last report")
+    rungs: tuple[int, ...] = Field(
+        default=(), description="nominal token counts at which pruning may happen; the budget itself is always the last report"
+    )
     curve_every: int = Field(default=8192, ge=1, description="tokens between two points of the training curve")
     keep_best: int = Field(default=1, ge=0, description="checkpoints kept beside the last, by validation loss")
 

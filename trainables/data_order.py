@@ -3,7 +3,6 @@
 The order is a function of seed and step alone, so it needs no saving, and every number of workers trains on the same blocks.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,9 @@ import torch
 from torch import Tensor
 
 from trainables.config import Batch
+from trainables.randomness import derive_seed
 
 TRAIN_FILE = "train.npy"
-
-
-def derive_seed(seed: int, purpose: str) -> int:
-    """Return a seed for one purpose ("initialisation", "dropout/0", "order/3"), independent of the others of the trial."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
 
 
 class DataOrder:

@@ -40,8 +40,14 @@ class MemoryParts:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def predict_memory(
-    shape: ModelShape, method: Lora | Full, batch: Batch, precision: Precision, activation_checkpointing: bool, zero_stage: int, workers: int
+def predict_memory(  # noqa: PLR0913, PLR0917 - all that decides about memory
+    shape: ModelShape,
+    method: Lora | Full,
+    batch: Batch,
+    precision: Precision,
+    activation_checkpointing: bool,
+    zero_stage: int,
+    workers: int,
 ) -> MemoryParts:
     """Return the bytes one worker is expected to need, from the model's shape alone.
 
@@ -66,8 +72,9 @@ def predict_memory(
 def _predict_activations(shape: ModelShape, method: Lora | Full, batch: Batch, size: int, activation_checkpointing: bool) -> float:
     """Return the bytes that one forward pass of micro_blocks leaves for backward.
 
-    Per token a layer keeps, in full fine-tuning, six vectors of the hidden size (residuals, norms and the linears' inputs), four of the queries'
-    size (rotated queries, keys and values repeated per head, attention's output) and four of the MLP's; frozen linears keep no inputs.
+    Per token a layer keeps, in full fine-tuning, six vectors of the hidden size (residuals, norms and the linears' inputs), four of
+    the queries' size (rotated queries, keys and values repeated per head, attention's output) and four of the MLP's; frozen linears
+    keep no inputs.
     """
     tokens = batch.micro_blocks * batch.sequence_length
     queries = shape.heads * shape.head_size
@@ -148,7 +155,10 @@ class MemoryMeter:
             del self._saved[key]
 
     def metrics(self, optimizer_state: Mapping[str, "Tensor"], gradient_share: int) -> dict[str, float]:
-        """Return memory by part in GiB. `optimizer_state` is the engine's (`master/…` are fp32 masters); gradients are shared by that many workers."""
+        """Return memory by part in GiB.
+
+        `optimizer_state` is the engine's (`master/…` are fp32 masters); gradients are shared by that many workers.
+        """
         import torch
 
         masters = storage_bytes(tensor for name, tensor in optimizer_state.items() if name.startswith("master/"))

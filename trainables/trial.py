@@ -91,7 +91,6 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
     """
     config = TrialConfig.unflatten(flat)
     folder, started = Path(config.folder), time.time()
-    actor = ray.get_actor(referee)
     folder.mkdir(parents=True, exist_ok=True)
     # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
     with FileLock(folder / "lock", timeout=120):
@@ -102,7 +101,7 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
                 uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time()
             )
             save_result(folder, result)
-        return Outcome(ray.get(actor.finish.remote(config.uid, result)))
+        return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
 
 
 def run_job(job: Job, config: TrialConfig, share: Share, referee: str = "") -> Result:
@@ -148,12 +147,17 @@ def work(what: dict[str, Any]) -> None:
 
 def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:
     """Return the `report` that a trial is handed: it asks the referee and waits for the answer."""
-    actor = ray.get_actor(referee)
-    return lambda report: ray.get(actor.report.remote(uid, report))
+    return lambda report: ask_actor(referee, "report", uid=uid, report=report)
+
+
+def ask_actor(name: str, method: str, **arguments: Any) -> Any:
+    """Return what a named actor's method answers."""
+    actor: Any = ray.get_actor(name)
+    return ray.get(getattr(actor, method).remote(**arguments))
 
 
 def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
-    """Return the results of jobs, given with their nested configs and done one after another in this process, which the launcher has placed."""
+    """Return the results of jobs, given with their nested configs and done one after another in this process."""
     return [run_job(job, TrialConfig.model_validate(config), share) for job, config in jobs]
 
 

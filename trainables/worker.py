@@ -7,8 +7,8 @@ import gc
 import math
 import pkgutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,17 @@ from hikaku.record import (
     save_result,
     write_atomically,
 )
-from trainables.checkpoint import Checkpoint, Checkpoints, Progress, random_state, replace_folder, restore_random_state
+from trainables.checkpoint import Checkpoint, Checkpoints, Progress, replace_folder
 from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
-from trainables.data_order import DataOrder, derive_seed
+from trainables.data_order import DataOrder
 from trainables.efficiency import GIB, WATCHED_STEP, MemoryMeter, SpeedMeter, predict_memory
 from trainables.engine import Engine, Step, autocast, barrier, broadcast_flag, device_of_worker, join_group
 from trainables.evaluation import Evaluation, evaluate, write_documents
 from trainables.facts import read_built, read_machine
 from trainables.model import build_model, count_parameters, load_model
 from trainables.model_shape import read_model_shape
+from trainables.randomness import derive_seed, own_random_state, random_state, restore_random_state
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints where no rung comes sooner
@@ -57,6 +58,7 @@ def run_trial(config: TrialConfig, report: Report) -> Result:
     with own_random_state(derive_seed(config.seed, "initialisation")):
         trial = Trial(config, report)
         try:
+            trial.build()
             return trial.conclude(*trial.train())
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -72,27 +74,38 @@ class Trial:
     def __init__(self, config: TrialConfig, report: Report) -> None:
         self.config, self._report, self._started = config, report, time.time()
         self.rank, self.world_size = join_group()
-        self.folder = Path(config.folder)
+        self.folder, stage = Path(config.folder), config.engine.zero_stage
         if self.rank == 0:
             write_atomically(self.folder / CONFIG_FILE, config.model_dump_json(indent=1))
-        stage = config.engine.zero_stage
         self.checkpoints = Checkpoints(self.folder / CHECKPOINTS_FOLDER, rank=self.rank, keep_best=config.budget.keep_best, barrier=barrier)
-        resumed = self.checkpoints.newest(world_size=self.world_size, zero_stage=stage)
-        self.progress = resumed.progress if resumed else Progress(world_size=self.world_size, zero_stage=stage)
+        self.resumed = self.checkpoints.newest(world_size=self.world_size, zero_stage=stage)
+        self.progress = self.resumed.progress if self.resumed else Progress(world_size=self.world_size, zero_stage=stage)
+        self.progress.started = self.progress.started or self._started
+        self._wall_before, self._saved = self.progress.wall_seconds, self._started
         self.order = DataOrder(Path(config.data.folder), config.batch, config.seed)
         self.steps = math.ceil(config.budget.tokens / (config.batch.blocks * config.batch.sequence_length))
+        self.evaluation: Evaluation | None = None
+        self.facts = read_machine(config)
+        self._base = read_base(config)
+
+    def build(self) -> None:
+        """Build model, method and engine, where a checkpoint left them if there is one, and compare them with what was asked."""
+        config, resumed = self.config, self.resumed
         self.model = build_model(config, resumed.weights if resumed else None)
-        self.parameters = count_parameters(self.model)
-        self.memory, self.speed = MemoryMeter(self.model), SpeedMeter()
+        trainable, total = count_parameters(self.model)
         self.engine = Engine(self.model, config, self.steps)
-        self.facts = read_machine(config) | read_built(self.model, config, self.parameters, self.engine.peak_learning_rate)
+        self.facts |= read_built(self.model, config, (trainable, total), self.engine.peak_learning_rate)
+        self.memory, self.speed = MemoryMeter(self.model), SpeedMeter()
         torch.manual_seed(derive_seed(config.seed, f"dropout/{self.rank}"))
         if resumed:
             self._take_up(resumed)
-        self.evaluation: Evaluation | None = None
-        self._base = read_base(config)
-        self._saved = time.time()
-        self._start_seconds = time.time() - self._started
+        self.progress.metrics |= {
+            "efficiency/trainable_parameters": float(trainable),
+            "efficiency/total_parameters": float(total),
+            "efficiency/trainable_share": trainable / total,
+            "efficiency/predicted_peak_memory_gib": predict_peak_gib(config),
+            "efficiency/start_seconds": time.time() - self._started,
+        }
         self.model.train()
 
     def train(self) -> tuple[Outcome, str]:
@@ -167,6 +180,7 @@ class Trial:
 
     def _save(self) -> None:
         tensors, numbers = self.engine.state()
+        self.progress.wall_seconds = self._wall_seconds()
         self.checkpoints.save(self.progress, tensors | random_state(), numbers, self._save_weights)
         self._saved = time.time()
 
@@ -182,29 +196,19 @@ class Trial:
 
     def metrics(self) -> dict[str, float]:
         """Return the last known value of every metric."""
-        trainable, total = self.parameters
-        counts = {
-            "efficiency/trainable_parameters": float(trainable),
-            "efficiency/total_parameters": float(total),
-            "efficiency/trainable_share": trainable / total,
-        }
-        return self.progress.metrics | counts | self._costs() | convergence_metrics(self.progress.curve)
-
-    def _costs(self) -> dict[str, float]:
-        config, done = self.config, self.progress
-        shape = read_model_shape(Path(config.model.folder))
-        checkpointing, stage = config.model.activation_checkpointing, config.engine.zero_stage
-        predicted = predict_memory(shape, config.method, config.batch, config.model.precision, checkpointing, stage, self.world_size)
-        busy = done.train_seconds + done.evaluation_seconds
-        costs = {
-            "efficiency/predicted_peak_memory_gib": predicted.peak / GIB,
+        done, gpus = self.progress, self.world_size if torch.cuda.is_available() else 0
+        sharing = self.world_size if self.config.engine.zero_stage >= 2 else 1
+        done.metrics |= self.memory.metrics(self.engine.state()[0], sharing) | self.speed.metrics() | convergence_metrics(done.curve)
+        done.metrics |= {
             "efficiency/train_seconds": done.train_seconds,
-            "efficiency/start_seconds": self._start_seconds,
-            "efficiency/evaluation_share": done.evaluation_seconds / busy if busy else 0.0,
-            "efficiency/gpu_seconds": (time.time() - self._started) * self.world_size * torch.cuda.is_available(),
+            "efficiency/evaluation_share": done.evaluation_seconds / (done.train_seconds + done.evaluation_seconds or 1.0),
+            "efficiency/gpu_seconds": self._wall_seconds() * gpus,
         }
-        share = self.world_size if stage >= 2 else 1
-        return costs | self.speed.metrics() | self.memory.metrics(self.engine.state()[0], share)
+        return dict(done.metrics)
+
+    def _wall_seconds(self) -> float:
+        """Return the seconds this trial has held its workers, those before an interruption included."""
+        return self._wall_before + time.time() - self._started
 
     def conclude(self, outcome: Outcome, reason: str) -> Result:
         """Write weights, documents and result, drop the optimizer states, and return the result. Called on every worker."""
@@ -214,7 +218,7 @@ class Trial:
                     replace_folder(self.folder / WEIGHTS_FOLDER, partial(self.config.method.save, model))
         if self.evaluation is None and outcome in (Outcome.COMPLETED, Outcome.PRUNED):
             self._evaluate()  # taken up after its last rung: the documents were not kept
-        result = self._result(outcome, reason)
+        result = self._result(outcome, reason, self.metrics())
         if self.rank == 0:
             if self.evaluation is not None:
                 write_documents(self.folder, self.evaluation.documents)
@@ -226,30 +230,34 @@ class Trial:
     def give_up(self, error: BaseException) -> Result:
         """Return an out-of-memory result. With several workers the error is raised again, since the others wait in vain."""
         reason = f"{str(error).strip().splitlines()[0]} (try a smaller batch.micro_blocks)"
-        result = self._result(Outcome.OUT_OF_MEMORY, reason)
+        result = self._result(Outcome.OUT_OF_MEMORY, reason, dict(self.progress.metrics))
         save_result(self.folder, result)
         if self.world_size > 1:
             raise error
         return result
 
-    def _result(self, outcome: Outcome, reason: str) -> Result:
+    def _result(self, outcome: Outcome, reason: str, metrics: dict[str, float]) -> Result:
         return Result(
             uid=self.config.uid,
             outcome=outcome,
             reason=reason,
             tokens=self.progress.tokens,
-            metrics=self.metrics(),
+            metrics=metrics,
             rungs=tuple(self.progress.rungs),
             curve=tuple(self.progress.curve),
             facts=self.facts,
-            started=self._started,
+            started=self.progress.started,
             ended=time.time(),
         )
 
     def close(self) -> None:
         """Let go of the model and of everything DeepSpeed attached to the process."""
-        self.engine.close()
-        del self.engine, self.model
+        engine = vars(self).pop("engine", None)  # absent where building it failed
+        if engine is not None:
+            engine.close()
+        vars(self).pop("model", None)
+        vars(self).pop("memory", None)
+        del engine
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -264,9 +272,8 @@ def measure_base(config: TrialConfig) -> Result:
     rank, _ = join_group()
     model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
     evaluation = evaluate(model, Path(config.data.folder), "validation")
-    metrics = evaluation.metrics(None)
-    names = [name.split("/")[1] for name in metrics if name.startswith("retained/")]
-    metrics |= {f"retention/{name}": 1.0 for name in names} | {"efficiency/total_parameters": float(count_parameters(model)[1])}
+    metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
+    metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
     result = Result(
         uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
     )
@@ -294,7 +301,8 @@ def open_test(config: TrialConfig) -> Result:
     model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
     with torch.no_grad(), autocast(config):
         evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
-    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(read_base(config))})
+    base = read_base(config) if weights.exists() else evaluation.metrics(None)
+    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(base)})
     if rank == 0:
         write_documents(folder, evaluation.documents)
         save_result(folder, result)
@@ -316,13 +324,13 @@ def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
     return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}
 
 
-@contextmanager
-def own_random_state(seed: int) -> Iterator[None]:
-    """Seed torch's generators within, and leave them afterwards as they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+def predict_peak_gib(config: TrialConfig) -> float:
+    """Return the peak memory of one worker as `hikaku check` predicts it, in GiB."""
+    shape, model, engine = read_model_shape(Path(config.model.folder)), config.model, config.engine
+    parts = predict_memory(
+        shape, config.method, config.batch, model.precision, model.activation_checkpointing, engine.zero_stage, engine.workers
+    )
+    return parts.peak / GIB
 
 
 def is_out_of_memory(error: BaseException) -> bool:

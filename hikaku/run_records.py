@@ -1,0 +1,112 @@
+"""What MLflow should show of each run, made from Optuna's trials and the runs' files alone, the same on every call."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import FrozenTrial
+
+from hikaku.closing import OPENINGS_FILE
+from hikaku.objectives import objective_value
+from hikaku.pruner import ENDING
+from hikaku.record import DOCUMENTS_FILE, RESULT_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
+from hikaku.study import Study
+from hikaku.trial_store import outcome_of, rungs_of, status_of
+
+if TYPE_CHECKING:
+    from hikaku.referee import Setting
+    from hikaku.tracking import RunRecord  # imported where it is used: it takes seconds, which the driver need not wait for
+
+OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
+RUN_FILES = ("config.json", RESULT_FILE, DOCUMENTS_FILE)
+
+
+def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial], *, finished: bool) -> "RunRecord":
+    """Return the record of the study's own run; it ends with its last trial, once the study is finished."""
+    from hikaku.tracking import RunRecord
+
+    folder = setting.folder
+    ends = [trial.user_attrs[ENDING]["unix_time"] for trial in trials if outcome_of(trial) is not None]
+    return RunRecord(
+        uid=study.name,
+        kind="study",
+        name=study.name,
+        tags=setting.tags | _describe(study),
+        outcome=Outcome.COMPLETED if finished else None,
+        artifacts=_existing([folder / "study.json", folder / OPENINGS_FILE, *sorted((folder / "arms").glob("*.json"))]),
+        datasets=setting.datasets,
+        started=_time_of(folder / "arms"),
+        ended=max(ends, default=None) if finished else None,
+    )
+
+
+def base_record(study: Study, setting: "Setting") -> "RunRecord | None":
+    """Return the record of the base; None before it is measured."""
+    from hikaku.tracking import RunRecord
+
+    uid = f"{study.name}/base"
+    folder = trial_folder(setting.folder, uid)
+    result = load_result(folder)
+    if result is None:
+        return None
+    return RunRecord(
+        uid=uid,
+        kind="base",
+        name="base",
+        tags=setting.tags | result.facts,
+        outcome=result.outcome,
+        metrics=result.metrics,
+        artifacts=_existing(folder / name for name in RUN_FILES),
+        datasets=setting.datasets,
+        started=result.started,
+        ended=result.ended,
+    )
+
+
+def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial, params: Mapping[str, Any]) -> "RunRecord":
+    """Return the record of a trial. Its files, for LoRA the adapter among them, are added when it has ended."""
+    from hikaku.tracking import RunRecord
+
+    folder = trial_folder(setting.folder, uid)
+    _, arm, number = uid.split("/")
+    method = study.arms[arm].method
+    status, rungs, result = status_of(study.name, arm, trial), rungs_of(trial), load_result(folder)
+    reason = trial.user_attrs[ENDING]["reason"] if status.outcome else ""
+    metrics = (rungs[-1].metrics if rungs else {}) | (result.metrics if result else {})
+    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" else RUN_FILES
+    return RunRecord(
+        uid=uid,
+        kind="trial",
+        name=f"{arm}/{number}",
+        params=dict(params),
+        tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason},
+        outcome=status.outcome,
+        tokens=status.tokens,
+        rungs=rungs,
+        curve=result.curve if result else (),
+        metrics=metrics | _own_objective(study, metrics),
+        artifacts=_existing(folder / name for name in names) if status.outcome else (),
+        datasets=setting.datasets,
+        started=status.started or 0.0,
+        ended=status.ended,
+    )
+
+
+def _describe(study: Study) -> dict[str, str]:
+    """Return what a reader of the study's run needs to compare its trials; of several objectives, the first."""
+    first = study.objectives[0]
+    return {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
+
+
+def _own_objective(study: Study, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the value of an objective that is a function of the metrics, under a name of its own."""
+    first = study.objectives[0]
+    return {OWN_OBJECTIVE: objective_value(first, metrics)} if first.function is not None and metrics else {}
+
+
+def _existing(paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.exists())
+
+
+def _time_of(path: Path) -> float:
+    return path.stat().st_mtime
