@@ -39,18 +39,25 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     _log_to_file(logs / "ray.log")
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    local: dict[str, Any] = {"include_dashboard": True} if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
+    local = {"include_dashboard": True, "num_cpus": _count_cpus()}
+    options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
     if _RAY.is_initialized():
         yield
         return
     try:
-        _RAY.init(address=address, log_to_driver=False, configure_logging=False, **local)
+        _RAY.init(address=address, log_to_driver=False, configure_logging=False, **options)
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
     try:
         yield
     finally:
         _RAY.shutdown()
+
+
+def _count_cpus() -> int | None:
+    """Return the CPUs this process may use where those are fewer than the machine's, which Ray would count; None leaves it to Ray."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return allowed if allowed is not None and allowed < (os.cpu_count() or 1) else None
 
 
 def _log_to_file(path: Path) -> None:

@@ -56,8 +56,8 @@ def run_study(
     """Return the summary of a study after running, or resuming, it to its end.
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
-    terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here, was begun with
-    another configuration, or is being run by another process.
+    terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here,
+    was begun with another configuration, or is being run by another process.
     """
     folder = state_root(state) / study.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hikaku.tracking import RunRecord  # imported where it is used: it takes seconds, which the driver need not wait for
 
 OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
+PLACES = ("uid", "folder", "model.folder", "data.folder", "data.base_result_folder")  # of this machine: no part of an answer
 RUN_FILES = ("config.json", RESULT_FILE, DOCUMENTS_FILE)
 
 
@@ -78,7 +79,7 @@ def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial,
         uid=uid,
         kind="trial",
         name=f"{arm}/{number}",
-        params=dict(params),
+        params=_shown_params(params),
         tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason},
         outcome=status.outcome,
         tokens=status.tokens,
@@ -96,6 +97,17 @@ def _describe(study: Study) -> dict[str, str]:
     """Return what a reader of the study's run needs to compare its trials; of several objectives, the first."""
     first = study.objectives[0]
     return {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
+
+
+def _shown_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flat configuration without places, and LoRA's scale both as alpha and as alpha over rank."""
+    shown = {name: value for name, value in params.items() if name not in PLACES}
+    rank = shown.get("method.rank")
+    if rank is not None:
+        alpha, over_rank = shown.get("method.alpha"), shown.get("method.alpha_over_rank")
+        shown["method.alpha"] = alpha if alpha is not None else over_rank * rank
+        shown["method.alpha_over_rank"] = over_rank if over_rank is not None else alpha / rank
+    return shown
 
 
 def _own_objective(study: Study, metrics: Mapping[str, float]) -> dict[str, float]:

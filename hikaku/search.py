@@ -34,9 +34,9 @@ class Search:
         # The handle keeps the actor alive: it dies with this process, and the next one may open the studies.
         self._actor = actor.options(name=self.referee, num_cpus=0, scheduling_strategy=here).remote(study, setting)
 
-    def ask(self, method: str, **arguments: Any) -> Any:
+    def ask(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Return what the referee answers."""
-        return ask_actor(self.referee, method, **arguments)
+        return ask_actor(self.referee, method, *arguments, **named)
 
     def run(self) -> None:
         """Do everything the study still lacks: the base, the trials, the test split."""
@@ -52,8 +52,7 @@ class Search:
             task: Any = ray.remote(max_retries=self.share.retries)(measure)
             get: Any = ray.get
             get(task.options(**self.share.of_task()).remote([(job, self._config(uid)) for uid in missing], self.share))
-        for uid in missing:
-            self.ask("mark", uid=uid)
+            self.ask("mark", *missing)
 
     def open_test(self, uids: Sequence[str]) -> None:
         """Measure the test split, first of the base, whose figures retention needs; every opening is written down before."""

@@ -64,13 +64,13 @@ def plain_loop(config: TrialConfig) -> tuple[list[float], list[float]]:
     return losses, norms
 
 
-def engine_curve(config: TrialConfig) -> tuple[list[float], list[float]]:
+def engine_curve(config: TrialConfig, steps: int = STEPS) -> tuple[list[float], list[float]]:
     """Return losses and gradient norms of this worker's engine."""
     rank, world_size = join_group()
     order = DataOrder(Path(config.data.folder), config.batch, config.seed)
     engine = Engine(_build(config), config, STEPS)
     engine.model.train()
-    taken = [engine.train_step(*order.step_blocks(step, rank=rank, world_size=world_size)) for step in range(STEPS)]
+    taken = [engine.train_step(*order.step_blocks(step, rank=rank, world_size=world_size)) for step in range(steps)]
     engine.close()
     return [step.loss for step in taken], [step.gradient_norm or math.nan for step in taken]
 
@@ -207,6 +207,25 @@ def test_activation_checkpointing_changes_no_loss(root: Path) -> None:
         engine.close()
         losses.append((step.loss, step.gradient_norm))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_zero_stage_trains_in_bf16_what_fp32_trains(root: Path, method: str) -> None:
+    expected = engine_curve(_config(root, method), steps=5)
+    for stage in range(4):
+        found = engine_curve(_config(root, method, model={"precision": "bf16"}, engine={"zero_stage": stage}), steps=5)
+        np.testing.assert_allclose(found[0], expected[0], rtol=2e-3)
+        np.testing.assert_allclose(found[1], expected[1], rtol=3e-2)
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_lora_over_an_fp16_base_loses_no_gradient_to_underflow(root: Path, stage: int) -> None:
+    norms = []
+    for precision in ("fp32", "fp16"):
+        engine, step = _one_step(_config(root, "lora", model={"precision": precision}, engine={"zero_stage": stage}))
+        engine.close()
+        norms.append(step.gradient_norm)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-2)
 
 
 def test_a_step_that_workers_cannot_share_evenly_is_refused(root: Path) -> None:

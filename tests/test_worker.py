@@ -66,7 +66,7 @@ def test_the_test_split_is_opened_once(root: Path) -> None:
     assert (root / "trial" / "result.json").stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize(("method", "stage"), [(LORA, 0), (LORA, 2), (LORA, 3), (FULL, 0), (FULL, 1), (FULL, 3)])
+@pytest.mark.parametrize(("method", "stage"), [(LORA, 0), (LORA, 3), (FULL, 0), (FULL, 2)])
 def test_a_resumed_trial_equals_the_uninterrupted_one_bit_for_bit(root: Path, method: dict[str, Any], stage: int) -> None:
     whole, broken = (make_trial(root, name, method, engine={"zero_stage": stage}) for name in ("whole", "broken"))
     expected = run_trial(whole, Referee())
@@ -155,8 +155,7 @@ def test_a_trial_that_has_ended_reports_again_and_is_not_trained_again(root: Pat
     assert again.reports == [result.rungs[-1]]
 
 
-@pytest.mark.parametrize("stage", range(4))
-@pytest.mark.parametrize("method", [LORA, FULL])
+@pytest.mark.parametrize(("method", "stage"), [(LORA, 0), (FULL, 1), (FULL, 2), (LORA, 3)])
 def test_a_gradient_that_is_no_number_ends_the_trial_within_one_step(
     root: Path, monkeypatch: pytest.MonkeyPatch, method: dict[str, Any], stage: int
 ) -> None:
@@ -225,7 +224,7 @@ def test_another_seed_gives_another_trial(root: Path) -> None:
     assert one.curve[0].loss != other.curve[0].loss
 
 
-@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("stage", [0, 1, 3])
 def test_an_ended_trial_leaves_no_model_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch, stage: int) -> None:
     built: list[weakref.ref[Any]] = []
     original: Callable[..., Any] = trainables.worker.build_model

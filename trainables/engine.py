@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -93,6 +93,9 @@ class Engine:
         optimizer = build_optimizer(model, config)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config.schedule, step, steps))
         self._scheduler = scheduler
+        self._loss_scale = 1.0
+        if config.method.name == "lora" and config.model.precision == "fp16":
+            _unscale_gradients(model, lambda: self._loss_scale)
         self._deepspeed = _initialize(NatsModule(model), optimizer, scheduler, config, self._micro_batches)
 
     @property
@@ -114,6 +117,8 @@ class Engine:
         inputs, targets = inputs_nt.to(self.device).long(), targets_nt.to(self.device).long()
         tokens = self._sum((targets != IGNORED).sum())
         total = torch.zeros((), dtype=torch.float64, device=self.device)
+        if self._config.method.name == "lora" and self._config.model.precision == "fp16":
+            self._loss_scale = tokens / self.world_size
         micro_batches = list(zip(self._divide(inputs), self._divide(targets), strict=True))
         for index, (input_bt, target_bt) in enumerate(micro_batches, start=1):
             self._deepspeed.set_gradient_accumulation_boundary(index == len(micro_batches))
@@ -121,7 +126,7 @@ class Engine:
                 nats = self._deepspeed(input_bt, target_bt)
             total += nats.detach()
             # DeepSpeed averages over workers; times their number, the average is the sum again.
-            self._deepspeed.backward(nats * (self.world_size / tokens), scale_wrt_gas=False)
+            self._deepspeed.backward(nats * (self._loss_scale * self.world_size / tokens), scale_wrt_gas=False)
         sums = torch.stack([total, torch.tensor(float(flag), dtype=torch.float64, device=self.device)])
         dist.all_reduce(sums)
         learning_rate = self.learning_rate
@@ -147,8 +152,11 @@ class Engine:
                 self._deepspeed.step()
             return norm
         self._deepspeed.step()
-        norm = float(self._deepspeed.get_global_grad_norm())
-        return norm if norm >= 0 else math.inf  # DeepSpeed says -1 for what is not finite
+        norm = self._deepspeed.get_global_grad_norm()
+        norm = math.inf if norm is None or norm < 0 else float(norm)  # DeepSpeed says -1 for what is not finite
+        if self._config.model.precision == "fp16" and not math.isfinite(norm):
+            return None  # the step was skipped, as happens while the loss scale is being found
+        return norm
 
     @property
     def _clips_itself(self) -> bool:
@@ -231,6 +239,17 @@ def build_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
     )
 
 
+def _unscale_gradients(model: nn.Module, scale: Callable[[], float]) -> None:
+    """Divide each trainable parameter's gradient by the loss scale where it leaves the fp16 graph, before anything sees it.
+
+    Over an fp16 base the gradient of a token must not be divided by the tokens of the step before it reaches the fp32 adapters: it
+    would underflow. (DeepSpeed's own autocast scales too, but keeps its scaler for every later trial of the process.)
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda gradient: gradient / scale())
+
+
 def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: TrialConfig, micro_batches: int) -> Any:
     device = device_of_worker()
     os.environ.setdefault("DS_ACCELERATOR", device.type)
@@ -241,13 +260,15 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
     deepspeed.utils.logger.setLevel(logging.WARNING)
     # An all-reduce for inference, compiled for half a minute at a process's first start and never called in training.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    stage = config.engine.zero_stage
     full = config.method.name == "full"
     bf16, fp16 = full and config.model.precision == "bf16", full and config.model.precision == "fp16"
+    # Below fp32 DeepSpeed's stage 0 takes a step of its own on zero gradients first: AdamW decays once more and its bias corrections
+    # are a step ahead. Stage 1 shares optimizer states out besides, and is right.
+    stage = max(config.engine.zero_stage, int(bf16 or fp16))
     settings = {
         "train_micro_batch_size_per_gpu": config.batch.micro_blocks,
         "gradient_accumulation_steps": micro_batches,
-        "gradient_clipping": config.optimizer.clip_norm if stage or bf16 or fp16 else 0.0,
+        "gradient_clipping": config.optimizer.clip_norm if stage else 0.0,
         "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": PERSISTENT_PARAMETERS},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},

@@ -82,8 +82,13 @@ class Lora(Method):
         return {"method.rank": self.rank, "method.scale": self.scale}
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write the adapter in peft's format, safetensors and JSON."""
-        model.save_pretrained(str(folder), safe_serialization=True)
+        """Write the adapter as peft reads it, safetensors and JSON; peft's own writer spends its time on a model card."""
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+        model.peft_config["default"].save_pretrained(str(folder))
+        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
     def load(self, model: Any, folder: Path) -> None:
         """Put a saved adapter's weights into a prepared model, bit for bit."""

@@ -106,26 +106,41 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
 
 def run_job(job: Job, config: TrialConfig, share: Share, referee: str = "") -> Result:
     """Return the result of a trial, of measuring the base, or of opening the test split, run by Ray Train's workers."""
-    what = {"job": job, "flat": config.flatten(), "referee": referee, "threads": max(1, int(share.cpus))}
-    run = RunConfig(name=config.uid.replace("/", "-"), storage_path=config.folder, failure_config=FailureConfig(max_failures=share.retries))
-    if share.workers == 1:
-        # Not TorchTrainer's local mode: it destroys the process group at the end, and DeepSpeed cannot start again without it.
-        DataParallelTrainer(share.work or work, train_loop_config=what, scaling_config=ScalingConfig(num_workers=0), run_config=run).fit()
-    else:
-        make_torch_trainer(what, share, run).fit()
+    make_trainer = make_local_trainer if share.workers == 1 else make_torch_trainer
+    make_trainer(job, config, share, referee).fit()
     result = load_result(Path(config.folder))
     assert result is not None, "a worker returns only after writing its result"
     return result
 
 
-def make_torch_trainer(what: dict[str, Any], share: Share, run: RunConfig) -> TorchTrainer:
-    """Return the trainer of a job with workers of its own."""
-    scaling = ScalingConfig(
-        num_workers=share.workers,
-        use_gpu=share.gpus > 0,
-        resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})},
+def make_local_trainer(job: Job, config: TrialConfig, share: Share, referee: str) -> DataParallelTrainer:
+    """Return the trainer of one worker in this process: Ray Train's local mode.
+
+    Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
+    """
+    what = _order(job, config, share, referee)
+    return DataParallelTrainer(
+        share.work or work, train_loop_config=what, scaling_config=ScalingConfig(num_workers=0), run_config=_run_config(config, share)
     )
-    return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=run)
+
+
+def make_torch_trainer(job: Job, config: TrialConfig, share: Share, referee: str) -> TorchTrainer:
+    """Return the trainer of workers in processes of their own."""
+    per_worker = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+    scaling = ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=per_worker)
+    what = _order(job, config, share, referee)
+    return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=_run_config(config, share))
+
+
+def _order(job: Job, config: TrialConfig, share: Share, referee: str) -> dict[str, Any]:
+    """Return what `work` is handed: plain values only."""
+    return {"job": job, "flat": config.flatten(), "referee": referee, "threads": max(1, int(share.cpus))}
+
+
+def _run_config(config: TrialConfig, share: Share) -> RunConfig:
+    """Return a name and a place that are the same whenever the run is taken up again."""
+    failures = FailureConfig(max_failures=share.retries)
+    return RunConfig(name=config.uid.replace("/", "-"), storage_path=config.folder, failure_config=failures)
 
 
 def work(what: dict[str, Any]) -> None:
@@ -150,10 +165,10 @@ def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:
     return lambda report: ask_actor(referee, "report", uid=uid, report=report)
 
 
-def ask_actor(name: str, method: str, **arguments: Any) -> Any:
+def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
     """Return what a named actor's method answers."""
     actor: Any = ray.get_actor(name)
-    return ray.get(getattr(actor, method).remote(**arguments))
+    return ray.get(getattr(actor, method).remote(*arguments, **named))
 
 
 def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
