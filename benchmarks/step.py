@@ -218,7 +218,7 @@ def render_table(case: Case, results: list[Measured]) -> str:
         f"**{case.shape_name}**, {case.rows} x {case.length} tokens, {case.precision}{checkpointing}; {name}, torch {torch.__version__}.",
         f"Peak taken as {peak / 1e9:,.0f} GFLOP/s.",
         "",
-        "| method | side | tokens/s | share of peak | weights GiB | gradients GiB | optimizer GiB | extra at peak GiB | speed, ours over theirs | extra, theirs over ours |",
+        "| method | side | tokens/s | share of peak | weights GiB | gradients GiB | optimizer GiB | extra at peak GiB | speed, ours over theirs | extra, theirs over ours |",  # noqa: E501
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for ours, theirs in zip(results[::2], results[1::2], strict=True):
