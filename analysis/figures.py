@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from analysis.pareto import find_front
 from hikaku.metrics import definition_of
@@ -64,7 +64,7 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, cost: str) -> None:
         if len(known) and known[name].min() > 0 and known[name].max() / known[name].min() > (WIDE if axis is axes.xaxis else 1.5):
             axis.axes.set_xscale("log") if axis is axes.xaxis else axis.axes.set_yscale("log")
             axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(ScalarFormatter())
+            axis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
             axis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -61,8 +61,9 @@ def train_tokenizer(recipe: Recipe, texts: LanguageTexts) -> Any:
     )
     bpe.train_from_iterator((text for name, splits in sorted(texts.items()) for text in splits["train"]), trainer)
     assert bpe.get_vocab_size() == recipe.vocabulary, "the texts are too short for the vocabulary"
-    trained = json.loads(bpe.to_str())["model"]
-    return Qwen2Tokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]])
+    trained: Any = json.loads(bpe.to_str())["model"]
+    merges: Any = [tuple(pair) for pair in trained["merges"]]
+    return Qwen2Tokenizer(vocab=trained["vocab"], merges=merges)
 
 
 def build_qwen2(shape: ModelShape, end_of_text: int) -> Any:

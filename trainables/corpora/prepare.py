@@ -125,7 +125,9 @@ def _write_folder(  # noqa: PLR0913, PLR0917
     cards: dict[str, SetCard] = {}
     training: list[Chosen] = []
     for name, data_set in sets.items():
-        chosen = {split: _tokenise(name, documents, tokenizer, _cap(data_set, split)) for split, documents in texts[name].splits.items()}
+        chosen: dict[SplitName, Chosen] = {}
+        for split, documents in texts[name].splits.items():
+            chosen[split] = _tokenise(name, documents, tokenizer, _cap(data_set, split))
         cards[name] = _fill_card(data_set, texts[name], chosen)
         for split in EVALUATED:
             _write_split(split_folder(folder, name, split), chosen[split], tokenizer.separator, sequence_length)

@@ -21,10 +21,14 @@ CARD_FILE = "card.json"
 
 
 class Section(BaseModel):
+    """A part of the card."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitCounts(Section):
+    """What one split holds after its cap of tokens."""
+
     documents: int
     characters: int
     bytes: int
@@ -32,6 +36,8 @@ class SplitCounts(Section):
 
 
 class SetCard(Section):
+    """One set's account: every document read is used or skipped for a reason."""
+
     role: Literal["adapt", "retain"]
     digest: str
     splits: dict[str, SplitCounts]

@@ -23,6 +23,8 @@ SUFFIXES = {"text": ".txt", "jsonl": ".jsonl"}  # what a folder is searched for
 
 
 class Section(BaseModel):
+    """A part of the configuration: what it does not know, it refuses."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -149,14 +151,14 @@ def split_documents(documents: Sequence[Document], shares: SplitShares) -> dict[
     tested, validated = (max(1, round(share * len(groups))) for share in (shares.test, shares.validation))
     if tested + validated >= len(groups):
         raise ValueError(
-            f"{len(groups)} different documents cannot be split into train, validation and test with shares "
-            f"validation {shares.validation} and test {shares.test}; give more documents, smaller ones (documents: paragraph), or files per split"
+            f"{len(groups)} different documents cannot be split into train, validation {shares.validation} and test {shares.test}; "
+            "give more documents, smaller ones (documents: paragraph), or files per split"
         )
     bounds = {"test": (0, tested), "validation": (tested, tested + validated), "train": (tested + validated, len(groups))}
     return {split: [document for group in groups[slice(*bounds[split])] for document in group] for split in SPLITS}
 
 
-def find_files(path: str, format: Literal["text", "jsonl"]) -> list[Path]:  # noqa: A002
+def find_files(path: str, format: Literal["text", "jsonl"]) -> list[Path]:
     """Return the files a path stands for: itself, a folder's *.txt or *.jsonl at any depth, or a glob's matches, sorted.
 
     Raises ValueError where there is none.
@@ -164,10 +166,8 @@ def find_files(path: str, format: Literal["text", "jsonl"]) -> list[Path]:  # no
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
-    if place.is_dir():
-        found = place.rglob(f"*{SUFFIXES[format]}")
-    else:
-        found = (Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207 (absolute patterns)
+    matches = glob.glob(str(place), recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
+    found = place.rglob(f"*{SUFFIXES[format]}") if place.is_dir() else map(Path, matches)
     files = sorted(file for file in found if file.is_file())
     if not files:
         wanted = f"holds no *{SUFFIXES[format]}" if place.is_dir() else "no such file, folder or glob"
@@ -274,19 +274,23 @@ def _parse(path: Path, number: int, line: str, text_field: str) -> Document | Ma
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        return Malformed(path, number, "bad JSON", str(error) or "nested too deep")
+        return Malformed(path, number, "bad JSON", str(error))
     if not isinstance(row, dict):
         return Malformed(path, number, "bad JSON", f"an object is needed, this is a {type(row).__name__}")
     if text_field not in row:
         return Malformed(path, number, "missing field", f"{text_field!r} is not among {', '.join(map(repr, row))}")
-    text = row[text_field]
+    fault = _find_fault(row[text_field])
+    return Malformed(path, number, *fault) if fault else Document(f"{path}:{number}", row[text_field])
+
+
+def _find_fault(text: object) -> tuple[str, str] | None:
     if not isinstance(text, str):
-        return Malformed(path, number, "not a text", f"{text_field!r} is {json.dumps(text)[:40]}")
+        return "not a text", json.dumps(text)[:40]
     if not text.strip():
-        return Malformed(path, number, "empty", f"{text_field!r} has no text")
+        return "empty", "the document has no text"
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        return Malformed(path, number, "undecodable", f"{text_field!r} holds half of a surrogate pair")
-    return Document(f"{path}:{number}", text)
+        return "undecodable", "the text holds half of a surrogate pair"
+    return None
 
 
 _READERS = {"text": _read_text, "jsonl": _read_jsonl}

@@ -23,8 +23,8 @@ def write_documents(folder: Path, table: pd.DataFrame) -> None:
     """Write the table into a run's folder, complete or absent; splits measured earlier and not again are kept."""
     earlier = read_documents(folder)
     if earlier is not None:
-        kept = earlier[~earlier["split"].isin(table["split"].unique())]
-        table = pd.concat([kept, table], ignore_index=True)
+        again = set(table["split"])
+        table = pd.concat([earlier.query("split not in @again"), table], ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{DOCUMENTS_FILE}.{os.getpid()}"
     table[list(COLUMNS)].to_parquet(temporary, engine="pyarrow", index=False)

@@ -40,20 +40,26 @@ class Evaluation:
         `base` is the base's metrics on the same split; retention is told only where they hold the set's bits per byte.
         """
         prefix, under = ("eval", "") if self.split == "validation" else ("test", "test/")
-        sums = self.documents.groupby("set")[["nats", "tokens", "characters", "bytes"]].sum()
         metrics: dict[str, float] = {}
         if self.card.adapted:
-            nats, tokens, characters, bytes_ = (float(value) for value in sums.loc[list(self.card.adapted)].sum())
+            nats, tokens, characters, bytes_ = self._sum(self.card.adapted)
             metrics[f"{prefix}/perplexity"] = perplexity(nats, tokens)
             metrics[f"{prefix}/nats_per_token"] = nats / tokens
             metrics[f"{prefix}/bits_per_character"] = nats / math.log(2) / characters
             metrics[f"{prefix}/bits_per_byte"] = nats / math.log(2) / bytes_
         for name in self.card.retained:
             key = f"{under}retained/{name}/bits_per_byte"
-            metrics[key] = float(sums.loc[name, "nats"]) / math.log(2) / float(sums.loc[name, "bytes"])
+            nats, _, _, bytes_ = self._sum((name,))
+            metrics[key] = nats / math.log(2) / bytes_
             if base is not None and key in base:
                 metrics[f"{under}retention/{name}"] = base[key] / metrics[key]
         return metrics
+
+    def _sum(self, sets: tuple[str, ...]) -> tuple[float, float, float, float]:
+        """Return the sums of nats, tokens, characters and bytes over the sets' documents."""
+        rows = self.documents.query("set in @sets")
+        nats, tokens, characters, bytes_ = (float(rows[column].sum()) for column in ("nats", "tokens", "characters", "bytes"))
+        return nats, tokens, characters, bytes_
 
 
 def perplexity(nats: float, tokens: float) -> float:
@@ -96,8 +102,8 @@ def _measure_set(model: Any, data_folder: Path, name: str, split: Split, rows_pe
         if counted:
             sums.index_add_(0, torch.from_numpy(owners[rows].astype(np.int64)).to(device), nats_bt.double().sum(dim=1))
     nats = _sum_over_workers(sums)
-    table = table.rename(columns={"id": "document"}).assign(set=name, split=split, nats=nats.cpu().numpy())
-    return table[list(COLUMNS)]
+    measured = table.rename(columns={"id": "document"}).assign(set=name, split=split, nats=nats.cpu().numpy())
+    return measured.reindex(columns=list(COLUMNS))
 
 
 def _plan_passes(lengths: NDArray[np.intp], tokens_per_pass: int) -> list[Pass]:
