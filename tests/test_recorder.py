@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hikaku.record import Outcome, RungReport, load_result, save_result, trial_folder
+from hikaku.record import Outcome, RungReport, save_result, trial_folder
 from hikaku.recorder import Recorder
 from hikaku.referee import Referee, Setting
 from hikaku.tracking import RunRecord, Tracker, create_store, read_study_runs
@@ -70,15 +70,12 @@ def test_closing_on_a_dead_store_waits_so_long_and_says_so_in_one_line() -> None
 def run_all(referee: Referee) -> None:
     while (flat := referee.next_trial()) is not None:
         config = TrialConfig.unflatten(flat)
-        for tokens in (*config.budget.rungs, config.budget.tokens):
-            if not referee.report(config.uid, RungReport(tokens=tokens, metrics=metrics_at(config, tokens), unix_time=time.time())):
-                save_result(Path(config.folder), result_of(config, Outcome.PRUNED, tokens))
-                break
-        else:
-            save_result(Path(config.folder), result_of(config, Outcome.COMPLETED, tokens))
-        result = load_result(Path(config.folder))
-        assert result is not None
-        referee.finish(config.uid, result)
+        rungs = (*config.budget.rungs, config.budget.tokens)
+        reports = (RungReport(tokens=tokens, metrics=metrics_at(config, tokens), unix_time=time.time()) for tokens in rungs)
+        last = next((each.tokens for each in reports if not referee.report(config.uid, each)), None)
+        ended = result_of(config, Outcome.PRUNED, last) if last else result_of(config, Outcome.COMPLETED, config.budget.tokens)
+        save_result(Path(config.folder), ended)
+        referee.finish(config.uid, ended)
 
 
 def set_up(folder: Path, uri: str) -> Setting:

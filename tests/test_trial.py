@@ -1,4 +1,4 @@
-"""Trials with the true worker, on real Ray and a tiny model: the two ways to start a worker agree, processes serve again, NaN is diverged."""
+"""Trials with the true worker, on real Ray: the two ways to start one agree, a process serves again, NaN is diverged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +50,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def conduct_all(configs: list[TrialConfig]) -> list[Outcome]:
     """Run trials one after another in one process of Ray, as a reused Tune process does."""
-    task: Any = ray.remote(num_cpus=1)(lambda flats: [conduct(flat, REFEREE, ONE) for flat in flats])
+
+    def conduct_each(flats: list[dict[str, Any]]) -> list[Outcome]:
+        return [conduct(flat, REFEREE, ONE) for flat in flats]
+
+    task: Any = ray.remote(num_cpus=1)(conduct_each)
     return ray.get(task.remote([config.flatten() for config in configs]))
 
 

@@ -1,4 +1,4 @@
-"""A study on two local Ray nodes, with trials whose workers cannot share one."""
+"""A study of real trials on two local Ray nodes, each too small for both workers of a trial."""
 
 from pathlib import Path
 
@@ -6,19 +6,27 @@ import ray
 from ray.cluster_utils import Cluster
 
 from hikaku.launcher import run_study
-from tests.stand_in import make_study, work
+from hikaku.record import load_result, trial_folder
+from hikaku.study_file import read_study
+
+STUDY = Path(__file__).parents[1] / "studies" / "smoke.yaml"
+CHANGES = ["name=two-nodes", "budget.trials=1", "resources.workers=2", "resources.cpus_per_worker=1.5", "training.batch.micro_blocks=2"]
 
 
-def test_a_trial_of_two_workers_spans_two_nodes(tmp_path: Path) -> None:
+def test_trials_of_two_workers_span_two_nodes(tmp_path: Path) -> None:
+    whole = read_study(STUDY, CHANGES)
+    study = whole.model_copy(update={"arms": {"lora": whole.arms["lora"]}})
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     cluster.add_node(num_cpus=2)
+    lines: list[str] = []
     try:
-        study = make_study(tmp_path, budget={"trials": 1, "tokens": 900}, resources={"workers": 2, "cpus_per_worker": 2 - 0.5})
-        lines: list[str] = []
-        summary = run_study(study, state=tmp_path / "state", address=cluster.address, say=lines.append, work=work)
-        assert summary.outcomes["completed"] == 2
-        nodes = {(summary.folder / "trials" / "lora" / "0" / f"rank{rank}").read_text() for rank in (0, 1)}
-        assert len(nodes) == 2
+        summary = run_study(study, state=tmp_path, address=cluster.address, say=lines.append)
     finally:
         ray.shutdown()
         cluster.shutdown()
+    assert summary.outcomes["completed"] == 1
+    result = load_result(trial_folder(summary.folder, summary.best["lora"]))
+    assert result is not None
+    assert result.tokens >= study.budget.tokens
+    assert result.facts["workers"] == "2"
+    assert result.metrics["test/perplexity"] > 1

@@ -18,7 +18,7 @@ from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet, SplitName, read_texts
 from trainables.model_shape import ModelShape
 
-FORMAT = 1  # raise it when pretraining changes in a way that the recipe does not show
+FORMAT = 2  # raise it when pretraining changes in a way that the recipe does not show
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Recipe:
     learning_rate: float
     measure_every: int
     patience: int
-    shares: Mapping[str, float] = field(default_factory=lambda: {"english": 0.6, "chinese": 0.3, "japanese_simple": 0.1})
-    weight_decay: float = 0.1
+    shares: Mapping[str, float] = field(default_factory=lambda: {"english": 0.72, "chinese": 0.2, "japanese_simple": 0.08})
+    weight_decay: float = 1.0  # on so little text the model soon repeats it
     threads: int = 2  # fixed, not the machine's: more gain little, and sums round alike everywhere
     seed: int = 1
 
@@ -47,16 +47,16 @@ class Recipe:
 SMALL = Recipe(
     name="small",
     vocabulary=2000,
-    hidden=128,
-    layers=6,
-    heads=4,
-    key_value_heads=2,
-    intermediate=352,
+    hidden=192,
+    layers=2,
+    heads=3,
+    key_value_heads=1,
+    intermediate=640,
     steps=300,
-    blocks=12,
+    blocks=6,
     sequence_length=256,
     learning_rate=4e-3,
-    measure_every=30,
+    measure_every=25,
     patience=3,
 )
 TINY = Recipe(  # for tests: everything works as with the small one, nothing is learnt well
