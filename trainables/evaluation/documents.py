@@ -23,9 +23,9 @@ def write_documents(folder: Path, table: pd.DataFrame) -> None:
     """Write the table into a run's folder, complete or absent; splits measured earlier and not again are kept."""
     earlier = read_documents(folder)
     if earlier is not None:
-        again = set(table["split"])
-        table = pd.concat([earlier.query("split not in @again"), table], ignore_index=True)
+        kept = earlier.loc[~earlier["split"].isin(set(table["split"])).to_numpy()]
+        table = pd.concat([kept, table], ignore_index=True)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{DOCUMENTS_FILE}.{os.getpid()}"
-    table[list(COLUMNS)].to_parquet(temporary, engine="pyarrow", index=False)
+    table.reindex(columns=list(COLUMNS)).to_parquet(temporary, engine="pyarrow", index=False)
     temporary.replace(folder / DOCUMENTS_FILE)
