@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hikaku.pruner import ENDING, rung_attribute
-from hikaku.record import Outcome
+from hikaku.record import Outcome, load_result, trial_folder
 from hikaku.trial_store import outcome_of
 
 OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, unix_time
@@ -57,6 +57,21 @@ def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int
             RankCorrelation(arm, tokens, len(pairs), float(library.spearmanr(early, final).statistic) if is_ranked else None)
         )
     return correlations
+
+
+def answer_lines(folder: Path, study: str, best: Mapping[str, str]) -> list[str]:
+    """Return a table in lines of text: what the test split says of the base and of the best of each arm."""
+    results = {"base": load_result(trial_folder(folder, f"{study}/base"))}
+    results |= {f"best {arm}": load_result(trial_folder(folder, uid)) for arm, uid in best.items()}
+    metrics = {title: result.metrics for title, result in results.items() if result is not None}
+    names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/"))
+    if not names:
+        return []
+    rows = [["", *metrics], *([name, *(f"{each[name]:.4g}" if name in each else "" for each in metrics.values())] for name in names)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows
+    ]
 
 
 def log_opening(folder: Path, uid: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.study import Resources, Study
 from trainables.config import Precision
@@ -39,6 +40,8 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     _log_to_file(logs / "ray.log")
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address.startswith("ray://"):
+        raise ValueError(f"address: got {address}; allowed: host:port of a cluster this machine belongs to, or a Ray job submitted to it")
     local = {"include_dashboard": True, "num_cpus": _count_cpus()}
     options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
     if _RAY.is_initialized():
@@ -70,10 +73,19 @@ def _log_to_file(path: Path) -> None:
         logger.setLevel(logging.WARNING)
 
 
-def check_storage(study: Study) -> None:
-    """Refuse SQLite where Ray has nodes on several machines. Raises ValueError."""
-    machines: set[str] = {node["NodeManagerAddress"] for node in _RAY.nodes() if node["Alive"]}
-    refuse_sqlite(study, len(machines))
+def check_machines(study: Study, folder: Path) -> None:
+    """Refuse several machines where the trials would be kept in SQLite, or where one does not see the state folder. Raises ValueError."""
+    nodes: list[dict[str, Any]] = [node for node in _RAY.nodes() if node["Alive"]]
+    refuse_sqlite(study, len({node["NodeManagerAddress"] for node in nodes}))
+    here = _RAY.get_runtime_context().get_node_id()
+    for node in nodes:
+        if node["NodeID"] != here:
+            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            sees = _RAY.remote(num_cpus=0, scheduling_strategy=place)(Path.is_dir).remote(folder)
+            if not _RAY.get(sees):
+                raise ValueError(
+                    f"--state: {folder} is not there on {node['NodeManagerAddress']}; allowed: a folder that all machines share"
+                )
 
 
 def refuse_sqlite(study: Study, machines: int) -> None:

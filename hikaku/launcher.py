@@ -4,18 +4,21 @@ Everything it does can be interrupted at any instant and done again: running the
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Generator
+import subprocess
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from hikaku.closing import RankCorrelation, count_openings
-from hikaku.cluster import check_storage, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.closing import RankCorrelation, answer_lines, count_openings
+from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
 from hikaku.record import Outcome, TrialStatus, write_atomically
@@ -116,11 +119,10 @@ class Launch:
         digests = digest_data(study.data)
         self._check_identity(study.identity(precision, digests, model.digest))
         data = self.folder / "data"
-        prepare_data(study.data, model.folder, study.training.batch.sequence_length, data)
+        prepare_data(study.data, model.folder, study.training.batch.sequence_length, data, progress=self.say)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
-        tags = {"model": study.model.name, "model_digest": model.digest, "licence": study.model.licence, "precision": precision}
-        if study.model.revision:
-            tags["revision"] = study.model.revision
+        tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
+        tags |= {"precision": precision, "data": _digest(digests), **read_versions()}
         return Setting(self.folder, model.folder, data, precision, self._tracking_uri(), tags, dict(digests))
 
     def _precision(self) -> Precision:
@@ -151,7 +153,7 @@ class Launch:
         """Return a trial's share of the cluster, which is opened at the first call and left when the run ends."""
         if self._share is None:
             self.stack.enter_context(open_cluster(self.address, self.folder / "logs"))
-            check_storage(self.study)
+            check_machines(self.study, self.folder)
             self._share = share_of(self.study.resources, self.work)
         return self._share
 
@@ -184,7 +186,8 @@ class Launch:
         *,
         interrupted: bool = False,
     ) -> StudySummary:
-        lines = [str(each) for each in correlations] + ([unwritten] if unwritten else [])
+        answer = [] if interrupted else answer_lines(self.folder, self.study.name, best)
+        lines = [*map(str, correlations), *answer, *([unwritten] if unwritten else [])]
         for line in lines:
             self.say(line)
         outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
@@ -197,3 +200,14 @@ class Launch:
         path = build_report(self.study.name, self._tracking_uri()).write(self.folder)
         self.say(f"report: {path}")
         return path
+
+
+def read_versions() -> dict[str, str]:
+    """Return what this process runs: versions of the libraries around training, and the commit of hikaku's own source."""
+    versions = {f"version.{name}": version(name) for name in ("hikaku", "ray", "optuna", "mlflow")}
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return versions | ({"git_commit": asked.stdout.strip()} if asked.returncode == 0 else {})
+
+
+def _digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()

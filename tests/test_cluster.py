@@ -14,7 +14,7 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
-from hikaku.cluster import Device, count_concurrent, refuse_sqlite, resolve_precision, share_of
+from hikaku.cluster import Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
 from hikaku.launcher import StudySummary, run_study
 from hikaku.record import Outcome, load_result, trial_folder
 from hikaku.study import Study
@@ -160,6 +160,11 @@ def test_sqlite_is_refused_on_several_machines(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="SQLite does not serve 2 machines"):
         refuse_sqlite(study, machines=2)
     refuse_sqlite(make_study(tmp_path, storage="postgresql://host/optuna"), machines=2)
+
+
+def test_an_address_of_a_ray_client_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"address: got ray://head:10001"), open_cluster("ray://head:10001", tmp_path):
+        pass
 
 
 def test_precision_is_what_the_device_has() -> None:

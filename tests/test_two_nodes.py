@@ -1,5 +1,6 @@
 """A study of real trials on two local Ray nodes, each too small for both workers of a trial."""
 
+import json
 from pathlib import Path
 
 import ray
@@ -28,5 +29,6 @@ def test_trials_of_two_workers_span_two_nodes(tmp_path: Path) -> None:
     result = load_result(trial_folder(summary.folder, summary.best["lora"]))
     assert result is not None
     assert result.tokens >= study.budget.tokens
-    assert result.facts["workers"] == "2"
+    config = json.loads((trial_folder(summary.folder, summary.best["lora"]) / "config.json").read_text())
+    assert config["engine"]["workers"] == 2
     assert result.metrics["test/perplexity"] > 1
