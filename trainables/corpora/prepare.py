@@ -43,9 +43,11 @@ def prepare_data(
 ) -> Card:
     """Write the prepared folder, complete or absent, and return its card; a folder that is already there is only checked.
 
-    `progress` is called with a line of text for each set. Raises ValueError for texts that cannot be read, a tokenizer without a
-    token between texts, or a destination that was prepared from something else.
+    `progress` is called with a line of text for each set. Raises ValueError for texts that cannot be read, sets of which none is adapted
+    to, a tokenizer without a token that ends a text, or a destination that was prepared from something else.
     """
+    if not any(data_set.role == "adapt" for data_set in sets.values()):
+        raise ValueError("data: no set has role adapt; allowed: at least one, which is trained and judged on")
     texts = _read_all(sets)
     tokenizer = load_text_tokenizer(model_folder)
     request = _digest_request(sets, texts, tokenizer, sequence_length)

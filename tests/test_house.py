@@ -1,0 +1,67 @@
+"""The files around the code: the cluster's, the generated page, and what `hikaku doctor` says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from hikaku.doctor import examine
+from hikaku.metrics import METRICS, definition_of, render_metrics
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return YAML(typ="safe").load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
+
+
+def test_ray_accepts_the_cluster_file(cluster: dict[str, Any]) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(cluster))
+    with pytest.raises(Exception, match="nodes"):
+        validate_config(cluster | {"nodes": 3})
+
+
+def test_the_cluster_asks_for_a_token_and_holds_none(cluster: dict[str, Any]) -> None:
+    starts = [command for key in ("head", "worker") for command in cluster[f"{key}_start_ray_commands"] if "ray start" in command]
+    assert starts
+    assert all("RAY_AUTH_MODE=token" in command for command in starts)
+    assert not re.search(r"(password|secret|token)\s*[:=]\s*['\"]?[A-Za-z0-9+/]{16,}", (ROOT / "cluster.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_metrics_page_is_generated() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == render_metrics()
+
+
+def test_every_metric_has_one_row_and_strangers_none() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    assert definition_of("retention/english").name == "retention/{set}"
+    assert definition_of("own/length").unit == "as the study's function returns"
+    with pytest.raises(KeyError):
+        definition_of("retention/english/extra")
+
+
+def test_doctor_looks_at_everything_studies_need(tmp_path: Path) -> None:
+    findings = {finding.name: finding for finding in examine(tmp_path / "not" / "there")}
+    assert {"Python", "g++", "torch", "ray", "deepspeed", "mlflow", "GPU", "CPUs", "Memory", "State folder", "HF_TOKEN"} <= set(findings)
+    assert {finding.state for finding in findings.values()} <= {"ok", "warning", "error"}
+    assert findings["torch"].state == "ok"
+
+
+def test_constraints_name_exact_versions_alone() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)
+    names = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    assert {"torch", "ninja", "sudachidict-core", "ray", "deepspeed", "ruff", "pyright"} <= names
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, hikaku.cli; sys.exit(bool({'torch', 'ray', 'mlflow', 'transformers'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
