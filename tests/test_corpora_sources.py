@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tests.texts import draw_texts, write_jsonl
 from trainables.corpora.prepare import digest_data
 from trainables.corpora.shipped import read_shipped
-from trainables.corpora.sources import SPLITS, DataSet, SplitShares, Texts, find_files, read_texts
+from trainables.corpora.sources import SPLITS, DataSet, SplitName, SplitShares, Texts, find_files, read_texts
 
 
 def _all_texts(texts: Texts) -> list[str]:
@@ -117,7 +117,7 @@ def test_malformed_texts_are_named_and_counted(tmp_path: Path) -> None:
 
 def test_files_per_split_may_not_share_a_text(tmp_path: Path) -> None:
     texts = draw_texts(9)
-    files = {
+    files: dict[SplitName, str] = {
         "train": write_jsonl(tmp_path / "train.jsonl", [*texts[:5], texts[8]]),
         "validation": write_jsonl(tmp_path / "validation.jsonl", texts[5:7]),
         "test": write_jsonl(tmp_path / "test.jsonl", texts[7:]),

@@ -1,64 +1,166 @@
+"""Perplexity against a float64 oracle, and what it must not depend on."""
+
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import torch.multiprocessing as mp
+from torch import distributed as dist
 
-from tests.tiny import write_data, write_model
-from trainables.corpora.prepared import load_card
-from trainables.evaluation import evaluate
+from hikaku.metrics import definition_of
+from tests.texts import draw_texts, write_byte_model, write_jsonl
+from trainables.corpora.prepare import load_text_tokenizer, prepare_data
+from trainables.corpora.prepared import Split, load_card
+from trainables.corpora.sources import DataSet, read_texts
+from trainables.evaluation import COLUMNS, Evaluation, evaluate, read_documents, write_documents
 from trainables.evaluation.nats import perplexity
 from trainables.model import load_model
 
+REAL = os.environ.get("HIKAKU_REAL_DATA")
+LENGTH = 32
+
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("evaluation")
-    return write_model(folder / "model"), write_data(folder / "data")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("evaluation")
+    model = write_byte_model(root / "model")
+    prepare_data(_sets(root), model, LENGTH, root / "data")
+    return model, root / "data"
 
 
-def test_nats_equal_a_float64_oracle(places: tuple[Path, Path]) -> None:
-    """The oracle holds the logits whole, in float64, one row at a time."""
-    model, data = load_model(places[0], "fp32"), places[1]
-    measured = evaluate(model, data, "validation").documents
-    oracle = model.double().eval()
-    for name in load_card(data).sets:
-        folder = data / name / "validation"
-        inputs, targets, rows = (np.load(folder / f"{part}.npy") for part in ("inputs", "targets", "rows"))
-        nats = np.zeros(rows.max() + 1)
+def _sets(root: Path) -> dict[str, DataSet]:
+    sets: dict[str, DataSet] = {}
+    for seed, (name, role) in enumerate({"news": "adapt", "prose": "adapt", "english": "retain"}.items()):
+        path = write_jsonl(root / f"{name}.jsonl", [*draw_texts(40, seed=seed), *(f"短い {name} {place}" for place in range(20))])
+        sets[name] = DataSet.model_validate({"role": role, "path": path, "format": "jsonl"})
+    return sets
+
+
+def _oracle(model_folder: Path, text: str) -> float:
+    """Return a document's nats from whole float64 logits, one unpadded row after the other."""
+    model = load_model(model_folder, "fp32").double().eval()
+    tokenizer = load_text_tokenizer(model_folder)
+    sequence = np.concatenate([[tokenizer.start], tokenizer.encode([text])[0]])
+    nats = 0.0
+    for start in range(0, len(sequence) - 1, LENGTH):
+        part = sequence[start : start + LENGTH + 1]
         with torch.no_grad():
-            for source, target, row in zip(inputs, targets, rows, strict=True):
-                logits = oracle(torch.from_numpy(source).long()[None]).logits[0].numpy()
-                logits = logits - logits.max(axis=1, keepdims=True)
-                shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-                counted = target >= 0
-                nats[row] -= shares[np.flatnonzero(counted), target[counted]].sum()
-        mine = measured[measured["set"] == name]["nats"].to_numpy()
-        assert np.allclose(mine, nats, rtol=1e-5)
+            logits = model(input_ids=torch.from_numpy(part[None, :-1]).long()).logits[0].numpy()
+        logits -= logits.max(axis=1, keepdims=True)
+        logarithms = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        nats -= logarithms[np.arange(len(part) - 1), part[1:]].sum()
+    return nats
 
 
-@pytest.mark.parametrize("rows", [1, 3, 64])
-def test_rows_per_pass_do_not_matter(places: tuple[Path, Path], rows: int) -> None:
-    model = load_model(places[0], "fp32")
-    one = evaluate(model, places[1], "validation", rows_per_pass=2).metrics(None)
-    other = evaluate(model, places[1], "validation", rows_per_pass=rows).metrics(None)
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert other[name] == pytest.approx(value, rel=1e-6), name
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_document_equals_a_float64_oracle(folders: tuple[Path, Path], split: Split) -> None:
+    model_folder, data = folders
+    measured = evaluate(load_model(model_folder, "fp32"), data, split)
+    texts = {name: read_texts(each).splits[split] for name, each in _sets(data.parent).items()}
+    expected = [(name, split, d.id, len(d.text), len(d.text.encode())) for name, documents in texts.items() for d in documents]
+    columns = ["set", "split", "document", "characters", "bytes"]
+    assert list(measured.documents[columns].itertuples(index=False, name=None)) == expected
+    nats = [_oracle(model_folder, document.text) for documents in texts.values() for document in documents]
+    np.testing.assert_allclose(measured.documents["nats"], nats, rtol=2e-6)
+    assert (measured.documents["tokens"] > LENGTH).any()  # some are longer than a row
+    assert (measured.documents["tokens"] < LENGTH).any()
+
+    adapted = [place for place, row in enumerate(expected) if row[0] != "english"]
+    total = sum(nats[place] for place in adapted)
+    prefix = "eval" if split == "validation" else "test"
+    metrics = measured.metrics(None)
+    tokens = int(measured.documents["tokens"].iloc[adapted].sum())
+    assert metrics[f"{prefix}/nats_per_token"] == pytest.approx(total / tokens, rel=1e-6)
+    assert metrics[f"{prefix}/perplexity"] == pytest.approx(math.exp(total / tokens), rel=1e-5)
+    assert metrics[f"{prefix}/bits_per_character"] == pytest.approx(total / math.log(2) / sum(expected[p][3] for p in adapted), rel=1e-6)
+    assert metrics[f"{prefix}/bits_per_byte"] == pytest.approx(total / math.log(2) / sum(expected[p][4] for p in adapted), rel=1e-6)
 
 
-def test_retention_is_the_base_over_the_trial(places: tuple[Path, Path]) -> None:
-    evaluation = evaluate(load_model(places[0], "fp32"), places[1], "validation")
-    own = evaluation.metrics(None)
-    names = [name for name in own if name.startswith("retained/")]
-    assert names
-    halved = {name: own[name] / 2 for name in names}
-    told = evaluation.metrics(halved)
-    for name in names:
-        assert told[f"retention/{name.split('/')[1]}"] == pytest.approx(0.5)
+@pytest.mark.parametrize("rows_per_pass", [1, 3, 1000])
+def test_rows_per_pass_change_nothing(folders: tuple[Path, Path], rows_per_pass: int) -> None:
+    model = load_model(folders[0], "fp32")
+    one = evaluate(model, folders[1], "validation", rows_per_pass=8).documents
+    other = evaluate(model, folders[1], "validation", rows_per_pass=rows_per_pass).documents
+    pd.testing.assert_frame_equal(one, other, rtol=1e-6)
 
 
-def test_perplexity_overflows_to_infinity() -> None:
-    assert perplexity(24.5, 1) == pytest.approx(math.exp(24.5))
-    assert perplexity(800.0, 1) == math.inf
+def test_evaluation_leaves_the_model_as_it_was(folders: tuple[Path, Path]) -> None:
+    model = load_model(folders[0], "fp32")
+    for training in (True, False):
+        model.train(training)
+        evaluate(model, folders[1], "validation")
+        assert model.training is training
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def _evaluate_as_worker(rank: int, folders: tuple[Path, Path], meeting: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    table = evaluate(load_model(folders[0], "fp32"), folders[1], "validation", rows_per_pass=9).documents
+    table.to_parquet(f"{meeting}.{rank}.parquet")
+    dist.destroy_process_group()
+
+
+def test_workers_share_the_rows_and_all_know_the_whole(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    meeting = str(tmp_path / "meeting")
+    mp.spawn(_evaluate_as_worker, args=(folders, meeting), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+    alone = evaluate(load_model(folders[0], "fp32"), folders[1], "validation", rows_per_pass=9).documents
+    for rank in range(2):
+        pd.testing.assert_frame_equal(pd.read_parquet(f"{meeting}.{rank}.parquet"), alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("split", "under"), [("validation", ""), ("test", "test/")])
+def test_retention_is_the_base_over_the_trial(folders: tuple[Path, Path], split: Split, under: str) -> None:
+    base = evaluate(load_model(folders[0], "fp32"), folders[1], split)
+    key = f"{under}retained/english/bits_per_byte"
+    worse = Evaluation(split, base.card, base.documents.assign(nats=2 * base.documents["nats"]))
+    assert base.metrics(base.metrics(None))[f"{under}retention/english"] == 1
+    assert worse.metrics(base.metrics(None))[f"{under}retention/english"] == pytest.approx(0.5)
+    assert worse.metrics(None)[key] == pytest.approx(2 * base.metrics(None)[key])
+    assert f"{under}retention/english" not in base.metrics(None)
+    for name in worse.metrics(base.metrics(None)):
+        definition_of(name)
+
+
+def test_perplexity_beyond_a_float_is_infinite() -> None:
+    assert perplexity(24.5, 1) == pytest.approx(4.37e10, rel=1e-2)
+    assert perplexity(7100, 10) == math.inf
+    assert math.isnan(perplexity(math.nan, 1))
+
+
+def test_documents_of_another_split_are_kept(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    assert read_documents(tmp_path) is None
+    model: Any = load_model(folders[0], "fp32")
+    tables = {split: evaluate(model, folders[1], split).documents for split in ("validation", "test")}
+    for split in ("validation", "test", "validation"):
+        write_documents(tmp_path, tables[split])
+    kept = read_documents(tmp_path)
+    assert kept is not None
+    assert tuple(kept.columns) == COLUMNS
+    for split, table in tables.items():
+        pd.testing.assert_frame_equal(kept[kept["split"] == split].reset_index(drop=True), table)
+    assert [path.name for path in tmp_path.iterdir()] == ["documents.parquet"]
+
+
+@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+def test_a_real_model_on_real_texts(tmp_path: Path) -> None:
+    """stories260K has never met Japanese: some 24.5 nats a token, which is a perplexity of 4e10."""
+    real = Path(REAL or "")
+    sets = {
+        "japanese": DataSet(
+            role="adapt", path=str(real / "ja" / "aozora_utf8"), documents="paragraph", evaluation_tokens=10_000, training_tokens=50_000
+        ),
+        "english": DataSet(role="retain", path=str(real / "parallel" / "pud.en.txt"), documents="line", evaluation_tokens=10_000),
+    }
+    model = real / "models" / "stories260K-hf"
+    prepare_data(sets, model, 256, tmp_path / "data")
+    assert load_card(tmp_path / "data").sets["japanese"].splits["validation"].tokens <= 10_000
+    metrics = evaluate(load_model(model, "fp32"), tmp_path / "data", "validation").metrics(None)
+    assert 20 < metrics["eval/nats_per_token"] < 29
+    assert 1e8 < metrics["eval/perplexity"] < math.inf
+    assert metrics["retained/english/bits_per_byte"] < 6

@@ -70,7 +70,8 @@ def test_local_mode_torch_trainer_and_a_reused_process_give_the_same_losses(root
     name = str(method["name"])
     first, again, other = (make_config(root, method=method, folder=f"{name}-{which}", uid=f"tiny/{name}/{which}") for which in range(3))
     assert conduct_all([first, again]) == [Outcome.COMPLETED, Outcome.COMPLETED]
-    make_torch_trainer("trial", other, ONE, REFEREE).fit()
+    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer("trial", other, ONE, REFEREE).fit() and None)
+    ray.get(task.remote())
     assert len(losses(first)) == 20
     assert losses(first) == losses(again) == losses(other)
 

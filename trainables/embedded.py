@@ -136,6 +136,8 @@ def ensure_embedded(cache: Path | None = None, *, recipe: Recipe = SMALL, show_p
             return folder
         from trainables.pretraining import pretrain
 
+        for abandoned in folder.parent.glob(f".{folder.name}.*"):  # by a process that was killed: the lock is ours alone
+            shutil.rmtree(abandoned, ignore_errors=True)
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             pretrain(recipe, pretraining_texts(), embedded_shape(recipe), building, show_progress=show_progress)

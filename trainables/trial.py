@@ -16,6 +16,7 @@ from filelock import FileLock
 from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from hikaku.record import Outcome, Result, RungReport, load_result, save_result
@@ -126,10 +127,21 @@ def make_local_trainer(job: Job, config: TrialConfig, share: Share, referee: str
 
 def make_torch_trainer(job: Job, config: TrialConfig, share: Share, referee: str) -> TorchTrainer:
     """Return the trainer of workers in processes of their own."""
+    _name_cluster()
     per_worker = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     scaling = ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=per_worker)
     what = _order(job, config, share, referee)
     return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=_run_config(config, share))
+
+
+def _name_cluster() -> None:
+    """Tell Ray Train's helpers which cluster they are in, by its address in the environment.
+
+    One of them asks whether its controller is alive, of whichever cluster it finds on the machine. Where there are two it may ask
+    the wrong one, and then removes the workers of a trial that is well.
+    """
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    constants.ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
 
 
 def _order(job: Job, config: TrialConfig, share: Share, referee: str) -> dict[str, Any]:

@@ -23,10 +23,14 @@ Chosen: TypeAlias = "list[tuple[Document, Tokens]]"  # documents within their ca
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A fast tokenizer reduced to what texts need: ids of a text, the id between texts, and a digest of both."""
+    """A fast tokenizer reduced to what texts need: ids of a text, what stands before and after one, and a digest of all.
+
+    `start` and `end` are one token, the end of the text before, in models without a token that begins a text.
+    """
 
     encode: Callable[[Sequence[str]], "list[Tokens]"]
-    separator: int
+    start: int
+    end: int
     digest: str
 
 
@@ -82,15 +86,16 @@ def load_text_tokenizer(model_folder: Path) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     vocabulary = backend.get_vocab(with_added_tokens=True)
-    separator = next((vocabulary[token] for token in END_OF_TEXT if token in vocabulary), loaded.eos_token_id)
-    if separator is None:
-        raise ValueError(f"{model_folder}: the tokenizer names no end-of-text token, which must stand between documents")
+    end = next((vocabulary[token] for token in END_OF_TEXT if token in vocabulary), loaded.eos_token_id)
+    if end is None:
+        raise ValueError(f"{model_folder}: the tokenizer names no token that ends a text")
 
     def encode(texts: Sequence[str]) -> "list[Tokens]":
         return [np.array(encoding.ids, np.int32) for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    digest = hashlib.sha256(f"{separator}\n{backend.to_str()}".encode()).hexdigest()
-    return Tokenizer(encode, separator, digest)
+    start = end if loaded.bos_token_id is None else loaded.bos_token_id
+    digest = hashlib.sha256(f"{start} {end}\n{backend.to_str()}".encode()).hexdigest()
+    return Tokenizer(encode, start, end, digest)
 
 
 def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
@@ -132,11 +137,11 @@ def _write_folder(  # noqa: PLR0913, PLR0917
             chosen[split] = _tokenise(name, documents, tokenizer, _cap(data_set, split))
         cards[name] = _fill_card(data_set, texts[name], chosen)
         for split in EVALUATED:
-            _write_split(split_folder(folder, name, split), chosen[split], tokenizer.separator, sequence_length)
+            _write_split(split_folder(folder, name, split), chosen[split], tokenizer.start, sequence_length)
         training += [chosen["train"]] if "train" in chosen else []
         tokens = sum(count.tokens for count in cards[name].splits.values())
         progress(f"{name}: {cards[name].used:,} of {cards[name].read:,} documents, {tokens:,} tokens")
-    blocks = _write_blocks(folder / TRAIN_FILE, training, tokenizer.separator, sequence_length)
+    blocks = _write_blocks(folder / TRAIN_FILE, training, tokenizer, sequence_length)
     return Card(sequence_length=sequence_length, train_blocks=blocks, tokenizer_digest=tokenizer.digest, request=request, sets=cards)
 
 
@@ -183,14 +188,14 @@ def _count(chosen: Chosen) -> SplitCounts:
     )
 
 
-def _write_split(folder: Path, chosen: Chosen, separator: int, sequence_length: int) -> None:
+def _write_split(folder: Path, chosen: Chosen, start: int, sequence_length: int) -> None:
     import numpy as np
     import pandas as pd
 
     from trainables.corpora.packing import cut_rows
 
     folder.mkdir(parents=True)
-    arrays = cut_rows([tokens for _, tokens in chosen], separator, sequence_length)
+    arrays = cut_rows([tokens for _, tokens in chosen], start, sequence_length)
     for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     table = pd.DataFrame(
@@ -205,13 +210,14 @@ def _write_split(folder: Path, chosen: Chosen, separator: int, sequence_length: 
     table.to_parquet(folder / "documents.parquet", engine="pyarrow", index=False)
 
 
-def _write_blocks(path: Path, training: Sequence[Chosen], separator: int, sequence_length: int) -> int:
+def _write_blocks(path: Path, training: Sequence[Chosen], tokenizer: Tokenizer, sequence_length: int) -> int:
     """Write the training documents of all sets, packed in the order of their content's hash; return the number of blocks."""
     import numpy as np
 
     from trainables.corpora.packing import pack_blocks
 
     mixed = sorted((pair for chosen in training for pair in chosen), key=lambda pair: pair[0].digest)
-    blocks = pack_blocks([tokens for _, tokens in mixed], separator, sequence_length)
+    end = np.array([tokenizer.end] if tokenizer.end != tokenizer.start else [], np.int32)
+    blocks = pack_blocks([np.concatenate([tokens, end]) for _, tokens in mixed], tokenizer.start, sequence_length)
     np.save(path, blocks, allow_pickle=False)
     return len(blocks)

@@ -7,8 +7,9 @@
     <folder>/<set>/<split>/rows.npy           int32 [rows], the document each row belongs to
     <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, text: one row a document
 
-Split is `validation` or `test`. A document's sequence is the tokenizer's end-of-text token, as context, and then the
-document's own tokens, all predicted; longer ones continue in further rows whose first input is the last token before.
+Split is `validation` or `test`. A document's sequence is the token that begins a text (in models without one, the end-of-text
+token), as context, and then the document's own tokens, all predicted; longer ones continue in further rows whose first input is
+the last token before. In the packed blocks the end-of-text token is learnt too.
 """
 
 from pathlib import Path
