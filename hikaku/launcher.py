@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from ray.exceptions import RayError
 
 from hikaku.closing import RankCorrelation, answer_lines, count_openings
 from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
@@ -60,14 +61,19 @@ def run_study(
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
     terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here,
-    was begun with another configuration, or is being run by another process.
+    was begun with another configuration, or is being run by another process; RuntimeError when the base or the test split
+    cannot be measured, or Ray itself fails.
     """
     folder = state_root(state) / study.name
     folder.mkdir(parents=True, exist_ok=True)
     say = say or LiveTable.say
     with _study_lock(study, folder), contextlib.ExitStack() as stack:
         launch = Launch(study, folder, address, say, work, stack)
-        return launch.run()
+        try:
+            return launch.run()
+        except RayError as error:
+            last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise RuntimeError(f"{study.name}: {last} (logs: {folder / 'logs'}); the same command goes on from here") from error
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from hikaku.record import Outcome, Result, RungReport, TrialStatus, load_result,
 from hikaku.recorder import Recorder
 from hikaku.run_records import base_record, study_record, trial_record
 from hikaku.study import Study
-from hikaku.trial_store import CHOICES, STARTED, STATES, open_storage, outcome_of, rungs_of, status_of
+from hikaku.trial_store import CHOICES, STARTED, STATES, open_storage, rungs_of, status_of
 from search_spaces.samplers import make_sampler
 from trainables.config import Precision, TrialConfig
 
@@ -101,17 +101,15 @@ class Referee:
 
     def finish(self, uid: str, result: Result) -> Outcome:
         """Return how the trial is counted, after telling it; the result on disk is made to say the same."""
-        outcome = outcome_of(self._frozen(uid))
-        reason = result.reason
-        if outcome is None:
+        if OUTCOME not in self._frozen(uid).user_attrs:
             outcome, reason = judge_result(self.study, result)
             self._end(uid, outcome, reason, result.tokens, result.metrics)
-        elif outcome != result.outcome:
-            reason = self._frozen(uid).user_attrs[ENDING]["reason"]
-        if outcome != result.outcome:
-            save_result(self._folder(uid), result.model_copy(update={"outcome": outcome, "reason": reason}))
+        told = self._frozen(uid).user_attrs
+        counted = result.model_copy(update={"outcome": Outcome(told[OUTCOME]), "reason": told[ENDING]["reason"]})
+        if load_result(self._folder(uid)) != counted:
+            save_result(self._folder(uid), counted)
         self.mark(uid)
-        return outcome
+        return counted.outcome
 
     def close_failed(self, uid: str, reason: str) -> None:
         """End a trial whose workers are gone; one that left its result, or is told already, keeps that."""

@@ -96,44 +96,40 @@ def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float)
     return Result(uid=config.uid, outcome=outcome, tokens=tokens, metrics=metrics, started=time.time(), ended=time.time())
 
 
-def work(what: dict[str, Any]) -> None:
+def work(order: dict[str, Any]) -> None:
     """Do what `trainables.trial.work` does, with the formula; seconds per rung and misbehaviour are in the environment."""
-    import ray.train
+    for job, flat in order["jobs"]:
+        config = TrialConfig.unflatten(flat)
+        folder = Path(config.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(config.model_dump_json())
+        if job == "trial":
+            save_result(folder, pretend(config, order["referee"]))
+        else:
+            result = result_of(config, Outcome.COMPLETED, 900)
+            more = {"test/perplexity": 1.0} if job == "test" else {}
+            save_result(folder, result.model_copy(update={"metrics": result.metrics | more}))
 
+
+def pretend(config: TrialConfig, referee: str) -> Result:
+    """Return the result of a trial that reports what the formula says, or misbehaves as the environment wants."""
     from trainables.trial import ask_referee
 
-    config = TrialConfig.unflatten(what["flat"])
-    folder = Path(config.folder)
-    context = ray.train.get_context()
-    (folder / f"rank{context.get_world_rank()}").parent.mkdir(parents=True, exist_ok=True)
-    node = ray.get_runtime_context().get_node_id()
-    (folder / f"rank{context.get_world_rank()}").write_text(node)
-    if context.get_world_rank() > 0:
-        return
-    (folder / "config.json").write_text(config.model_dump_json())
-    if what["job"] != "trial":
-        result = result_of(config, Outcome.COMPLETED, 900)
-        more = {"test/perplexity": 1.0} if what["job"] == "test" else {}
-        save_result(folder, result.model_copy(update={"metrics": result.metrics | more}))
-        return
-    report = ask_referee(what["referee"], config.uid)
+    report, misdeed = ask_referee(referee, config.uid), misdeed_of(config)
     for tokens in (*config.budget.rungs, config.budget.tokens):
         time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")))
         metrics = metrics_at(config, tokens)
-        misdeed = misdeed_of(config)
         if misdeed == "error":
             raise RuntimeError("a line of detail\nthe trial's own error")
         if misdeed == "death":
             os._exit(1)
         if misdeed == "diverged":
-            save_result(folder, result_of(config, Outcome.DIVERGED, 0))
-            return
+            return result_of(config, Outcome.DIVERGED, 0)
         if misdeed == "nan":
             metrics["eval/perplexity"] = math.nan
         if not report(RungReport(tokens=tokens, metrics=metrics, unix_time=time.time())) and tokens < config.budget.tokens:
-            save_result(folder, result_of(config, Outcome.PRUNED, tokens))
-            return
-    save_result(folder, result_of(config, Outcome.COMPLETED, config.budget.tokens))
+            return result_of(config, Outcome.PRUNED, tokens)
+    return result_of(config, Outcome.COMPLETED, config.budget.tokens)
 
 
 def misdeed_of(config: TrialConfig) -> str | None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from trainables.model import load_model
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 LENGTH = 32
+SHARES = (5, 1000)  # rows per pass: many passes for each worker, and one pass, which only the first worker's makes count
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +103,18 @@ def test_evaluation_leaves_the_model_as_it_was(folders: tuple[Path, Path]) -> No
 def _evaluate_as_worker(rank: int, folders: tuple[Path, Path], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    table = evaluate(load_model(folders[0], "fp32"), folders[1], "validation", rows_per_pass=9).documents
-    table.to_parquet(f"{meeting}.{rank}.parquet")
+    for rows_per_pass in SHARES:
+        table = evaluate(load_model(folders[0], "fp32"), folders[1], "validation", rows_per_pass=rows_per_pass).documents
+        table.to_parquet(f"{meeting}.{rank}.{rows_per_pass}.parquet")
     dist.destroy_process_group()
 
 
 def test_workers_share_the_rows_and_all_know_the_whole(folders: tuple[Path, Path], tmp_path: Path) -> None:
     meeting = str(tmp_path / "meeting")
     mp.spawn(_evaluate_as_worker, args=(folders, meeting), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
-    alone = evaluate(load_model(folders[0], "fp32"), folders[1], "validation", rows_per_pass=9).documents
-    for rank in range(2):
-        pd.testing.assert_frame_equal(pd.read_parquet(f"{meeting}.{rank}.parquet"), alone, rtol=1e-6)
+    alone = evaluate(load_model(folders[0], "fp32"), folders[1], "validation").documents
+    for rank, rows_per_pass in product(range(2), SHARES):
+        pd.testing.assert_frame_equal(pd.read_parquet(f"{meeting}.{rank}.{rows_per_pass}.parquet"), alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("split", "under"), [("validation", ""), ("test", "test/")])

@@ -149,6 +149,18 @@ def test_a_diverged_leader_sets_no_bar() -> None:
     assert simulation.outcomes == {0: Outcome.COMPLETED, 1: Outcome.DIVERGED, 2: Outcome.COMPLETED}
 
 
+def test_an_infeasible_value_whose_end_is_not_told_yet_sets_no_bar() -> None:
+    simulation = Simulation(StratifiedHalving(3), [Fate(5, 8, None)], 1, random.Random(0))
+    simulation.run()
+    numbers: list[int] = []
+    for sequence, (value, feasible) in enumerate([(0.1, False), (1.0, True)], start=50):
+        simulation.study.enqueue_trial({"method.rank": 8})
+        trial = simulation.study.ask({"method.rank": RANKS})
+        trial.set_user_attr(rung_attribute(100), {"sequence": sequence, "value": value, "feasible": feasible})
+        numbers.append(trial.number)
+    assert simulation.ends(numbers[1], 100) is False
+
+
 @pytest.mark.parametrize("stratum", ["arm", "method.rank"])
 def test_optuna_sees_an_ordinary_pruner(stratum: str) -> None:
     study = optuna.create_study(pruner=StratifiedHalving(2, stratum))

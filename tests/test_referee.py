@@ -224,6 +224,22 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
     assert before.items() <= after.items()
 
 
+def test_an_end_that_was_decided_but_not_told_is_told_on_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": 0.9}])
+    referee = make_referee(study, tmp_path)
+    config = ask(referee)
+    monkeypatch.setattr(referee, "_tell", lambda uid: (_ for _ in ()).throw(Killed))  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(Killed):
+        referee.report(config.uid, rung(config, 100, **{"retention/retained": 0.5}))
+    referee.close(finished=False)
+    reopened = make_referee(study, tmp_path)
+    (trial,) = reopened._all_trials()  # pyright: ignore[reportPrivateUsage]
+    assert trial.state == TrialState.PRUNED
+    assert trial.constraints
+    assert [row.outcome for row in reopened.snapshot()] == [Outcome.INFEASIBLE]
+    assert ask(reopened).uid != config.uid
+
+
 def dying(write, left: list[int]):  # noqa: ANN001, ANN201
     def wrapped(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202
         left[0] -= 1

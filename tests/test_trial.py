@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from hikaku.record import Outcome, Result, RungReport, load_result
 from tests.tiny import FULL, LORA, make_config, write_data, write_model
 from trainables.config import TrialConfig
-from trainables.trial import Share, conduct, make_torch_trainer, run_job
+from trainables.trial import Share, ask_actor, conduct, make_torch_trainer, run_jobs
 
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
@@ -22,16 +22,16 @@ class PatientReferee:
     """Lets every trial go on and remembers what it was told."""
 
     def __init__(self) -> None:
-        self.ended: dict[str, Outcome] = {}
+        self.ended: dict[str, str] = {}
 
     def report(self, uid: str, report: RungReport) -> bool:
         return True
 
     def finish(self, uid: str, result: Result) -> Outcome:
-        self.ended[uid] = result.outcome
+        self.ended[uid] = result.reason
         return result.outcome
 
-    def outcomes(self) -> dict[str, Outcome]:
+    def said(self) -> dict[str, str]:
         return self.ended
 
 
@@ -70,7 +70,7 @@ def test_local_mode_torch_trainer_and_a_reused_process_give_the_same_losses(root
     name = str(method["name"])
     first, again, other = (make_config(root, method=method, folder=f"{name}-{which}", uid=f"tiny/{name}/{which}") for which in range(3))
     assert conduct_all([first, again]) == [Outcome.COMPLETED, Outcome.COMPLETED]
-    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer("trial", other, ONE, REFEREE).fit() and None)
+    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer([("trial", other)], ONE, REFEREE).fit() and None)
     ray.get(task.remote())
     assert len(losses(first)) == 20
     assert losses(first) == losses(again) == losses(other)
@@ -92,15 +92,15 @@ def test_a_loss_that_is_no_number_ends_as_diverged_within_one_step(root: Path, t
 def test_an_error_of_the_trial_is_told_as_failed_in_one_line(root: Path, tmp_path: Path) -> None:
     config = make_config(root, folder="broken", uid="tiny/broken/0", model={"folder": str(tmp_path / "nowhere")})
     assert conduct_all([config]) == [Outcome.FAILED]
-    result = load_result(Path(config.folder))
-    assert result is not None
-    assert "\n" not in result.reason
-    assert "nowhere" in result.reason
+    told: dict[str, str] = ask_actor(REFEREE, "said")
+    assert "\n" not in told[config.uid]
+    assert "nowhere" in told[config.uid]
+    assert load_result(Path(config.folder)) is None, "a worker whose referee died must not write that its trial failed"
 
 
 def test_base_and_test_run_with_a_trials_resources(root: Path) -> None:
     base = make_config(root, method=FULL, folder="base", uid="tiny/base")
-    task: Any = ray.remote(num_cpus=1)(lambda: [run_job(job, base, ONE).metrics for job in ("base", "test")])
+    task: Any = ray.remote(num_cpus=1)(lambda: [run_jobs([(job, base)], ONE)[0].metrics for job in ("base", "test")])
     measured, opened = ray.get(task.remote())
     assert measured["retention/english"] == 1.0
     assert not any(name.startswith("test/") for name in measured)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
 
 from trainables.corpora.packing import Tokens, cut_rows
 from trainables.corpora.sources import SplitName
@@ -28,8 +29,6 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
 
     Equal on every run with the same number of threads. Only the texts' `train` is learnt from, by the tokenizer too.
     """
-    from transformers.utils import logging as transformers_logging
-
     tokenizer = train_tokenizer(recipe, texts)
     separator = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     streams = {name: _join(tokenizer, splits["train"], separator) for name, splits in texts.items()}
@@ -39,9 +38,7 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
         model = build_qwen2(shape, separator)
         best = _train(recipe, model, streams, held_out, show_progress=show_progress)
     model.load_state_dict(best)
-    transformers_logging.disable_progress_bar()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    _save(model, tokenizer, folder)
 
 
 def train_tokenizer(recipe: Recipe, texts: LanguageTexts) -> Any:
@@ -104,6 +101,15 @@ def initialise(model: Any) -> None:
             writes = name.endswith(("o_proj.weight", "down_proj.weight"))
             deviation = 0.1 if "embed" in name else matrix.shape[1] ** -0.5 * (0.1 if writes else 1.0)
             matrix.normal_(0.0, deviation)
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write what `save_pretrained` would, without its import of every training library that is installed."""
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    weights = {name: value.contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"}  # tied
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 @contextmanager

@@ -6,7 +6,7 @@ imports and DeepSpeed's first start are paid once. A trial of several workers is
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from hikaku.record import Outcome, Result, RungReport, load_result, save_result
+from hikaku.record import Outcome, Result, RungReport, load_result
 from trainables.config import TrialConfig
 
 Job = Literal["trial", "base", "test"]
+Jobs = Sequence[tuple[Job, TrialConfig]]
 Work = Callable[[dict[str, Any]], None]
 DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
 
@@ -96,42 +97,41 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
     # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
     with FileLock(folder / "lock", timeout=120):
         try:
-            result = run_job("trial", config, share, referee)
+            (result,) = run_jobs([("trial", config)], share, referee)
         except Exception as error:
-            result = Result(
+            # Only the referee writes this down: if it is what has died, the trial is not at fault and stays unfinished.
+            failed = Result(
                 uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time()
             )
-            save_result(folder, result)
+            result = load_result(folder) or failed
         return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
 
 
-def run_job(job: Job, config: TrialConfig, share: Share, referee: str = "") -> Result:
-    """Return the result of a trial, of measuring the base, or of opening the test split, run by Ray Train's workers."""
+def run_jobs(jobs: Jobs, share: Share, referee: str = "") -> list[Result]:
+    """Return the results of a trial, of measuring the base, or of opening test splits, done one after another by Ray Train's workers."""
     make_trainer = make_local_trainer if share.workers == 1 else make_torch_trainer
-    make_trainer(job, config, share, referee).fit()
-    result = load_result(Path(config.folder))
-    assert result is not None, "a worker returns only after writing its result"
-    return result
+    make_trainer(jobs, share, referee).fit()
+    results = [load_result(Path(config.folder)) for _, config in jobs]
+    assert None not in results, "a worker returns only after writing its result"
+    return [result for result in results if result is not None]
 
 
-def make_local_trainer(job: Job, config: TrialConfig, share: Share, referee: str) -> DataParallelTrainer:
+def make_local_trainer(jobs: Jobs, share: Share, referee: str) -> DataParallelTrainer:
     """Return the trainer of one worker in this process: Ray Train's local mode.
 
     Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
     """
-    what = _order(job, config, share, referee)
-    return DataParallelTrainer(
-        share.work or work, train_loop_config=what, scaling_config=ScalingConfig(num_workers=0), run_config=_run_config(config, share)
-    )
+    scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)
+    return DataParallelTrainer(share.work or work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
 
 
-def make_torch_trainer(job: Job, config: TrialConfig, share: Share, referee: str) -> TorchTrainer:
+def make_torch_trainer(jobs: Jobs, share: Share, referee: str) -> TorchTrainer:
     """Return the trainer of workers in processes of their own."""
     _name_cluster()
     per_worker = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     scaling = ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=per_worker)
-    what = _order(job, config, share, referee)
-    return TorchTrainer(share.work or work, train_loop_config=what, scaling_config=scaling, run_config=_run_config(config, share))
+    order, run = _order(jobs, share, referee), _run_config(jobs, share)
+    return TorchTrainer(share.work or work, train_loop_config=order, scaling_config=scaling, run_config=run)
 
 
 def _name_cluster() -> None:
@@ -144,32 +144,35 @@ def _name_cluster() -> None:
     constants.ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
 
 
-def _order(job: Job, config: TrialConfig, share: Share, referee: str) -> dict[str, Any]:
+def _order(jobs: Jobs, share: Share, referee: str) -> dict[str, Any]:
     """Return what `work` is handed: plain values only."""
-    return {"job": job, "flat": config.flatten(), "referee": referee, "threads": max(1, int(share.cpus))}
+    plain = [(job, config.flatten()) for job, config in jobs]
+    return {"jobs": plain, "referee": referee, "threads": max(1, int(share.cpus))}
 
 
-def _run_config(config: TrialConfig, share: Share) -> RunConfig:
-    """Return a name and a place that are the same whenever the run is taken up again."""
-    failures = FailureConfig(max_failures=share.retries)
-    return RunConfig(name=config.uid.replace("/", "-"), storage_path=config.folder, failure_config=failures)
+def _run_config(jobs: Jobs, share: Share) -> RunConfig:
+    """Return a name and a place that are the same whenever the jobs are taken up again."""
+    job, first = jobs[0]
+    name = f"{job}-{first.uid.replace('/', '-')}"
+    return RunConfig(name=name, storage_path=first.folder, failure_config=FailureConfig(max_failures=share.retries))
 
 
-def work(what: dict[str, Any]) -> None:
-    """Do one worker's part of a job, in the process where Ray Train calls it."""
+def work(order: dict[str, Any]) -> None:
+    """Do one worker's part of every job, in the process where Ray Train calls it."""
     import torch
 
     from trainables import worker
 
-    os.environ["OMP_NUM_THREADS"] = str(what["threads"])
-    torch.set_num_threads(what["threads"])
-    config = TrialConfig.unflatten(what["flat"])
-    if what["job"] == "trial":
-        worker.run_trial(config, ask_referee(what["referee"], config.uid))
-    elif what["job"] == "base":
-        worker.measure_base(config)
-    else:
-        worker.open_test(config)
+    os.environ["OMP_NUM_THREADS"] = str(order["threads"])
+    torch.set_num_threads(order["threads"])
+    for job, flat in order["jobs"]:
+        config = TrialConfig.unflatten(flat)
+        if job == "trial":
+            worker.run_trial(config, ask_referee(order["referee"], config.uid))
+        elif job == "base":
+            worker.measure_base(config)
+        else:
+            worker.open_test(config)
 
 
 def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:
@@ -184,8 +187,8 @@ def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
 
 
 def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
-    """Return the results of jobs, given with their nested configs and done one after another in this process."""
-    return [run_job(job, TrialConfig.model_validate(config), share) for job, config in jobs]
+    """Return the results of jobs given with their nested configs; a Ray task of the launcher's."""
+    return run_jobs([(job, TrialConfig.model_validate(config)) for job, config in jobs], share)
 
 
 def _one_line(error: BaseException) -> str:
