@@ -23,8 +23,8 @@ from typing import Any, cast
 
 import torch
 
-from trainables.efficiency import GIB, storage_bytes
-from trainables.live_tensors import LiveTensors
+from trainables.efficiency import GIB
+from trainables.live_tensors import LiveTensors, storage_bytes
 from trainables.loss import linear_cross_entropy
 from trainables.methods import Full, Lora
 from trainables.model import DTYPES, head_weight, hidden_states

@@ -25,7 +25,9 @@ from trainables.loss import IGNORED
 from trainables.model import DTYPES, NatsModule, head_weight
 from trainables.schedule import learning_rate_factor
 
+LINEAR = nn.functional.linear  # torch's own: ZeRO 3 puts another in its place, for the whole process
 PERSISTENT_PARAMETERS = 100_000  # ZeRO 3 leaves smaller tensors whole on every worker (DeepSpeed's own default)
+REDUCE_BUCKET = 50_000_000  # gradients summed over workers at once; the buffer is made whole, at DeepSpeed's default of ten times as many
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ class Engine:
         """Take DeepSpeed's hooks and buffers off the model; the process group stays."""
         self._deepspeed.destroy()
         if self._config.engine.zero_stage == 3:
+            nn.functional.linear = LINEAR
             _forget_modules()
 
 
@@ -265,11 +268,16 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
     # Below fp32 DeepSpeed's stage 0 takes a step of its own on zero gradients first: AdamW decays once more and its bias corrections
     # are a step ahead. Stage 1 shares optimizer states out besides, and is right.
     stage = max(config.engine.zero_stage, int(bf16 or fp16))
+    trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     settings = {
         "train_micro_batch_size_per_gpu": config.batch.micro_blocks,
         "gradient_accumulation_steps": micro_batches,
         "gradient_clipping": config.optimizer.clip_norm if stage else 0.0,
-        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": PERSISTENT_PARAMETERS},
+        "zero_optimization": {
+            "stage": stage,
+            "stage3_param_persistence_threshold": PERSISTENT_PARAMETERS,
+            "reduce_bucket_size": min(REDUCE_BUCKET, trained),
+        },
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": bf16},
         "fp16": {"enabled": fp16},

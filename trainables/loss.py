@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.model_shape import loss_chunk_tokens
+
 IGNORED = -100  # a target that is not counted
 
 
@@ -14,61 +16,91 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_td: Tensor, weight_vd: Tensor, targets_t: Tensor, chunk_tokens: int) -> Tensor:
         wants_hidden, wants_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
-        hidden_grad = torch.zeros_like(hidden_td) if wants_hidden else None
+        hidden_grad = torch.empty_like(hidden_td) if wants_hidden else None
         weight_grad = torch.zeros_like(weight_vd, dtype=torch.float32) if wants_weight else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden_td.device)
+        total = torch.zeros((), dtype=torch.float64, device=hidden_td.device)  # thousands of tokens are summed
         for start in range(0, hidden_td.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
-            targets = targets_t[rows]
-            counted = targets != IGNORED
-            logits = (hidden_td[rows] @ weight_vd.T).float()
-            picked = targets.clamp(min=0).unsqueeze(1)
-            normaliser = torch.logsumexp(logits, dim=1, keepdim=True)
-            nats = (normaliser - logits.gather(1, picked)).squeeze(1)
-            total += (nats * counted).sum()
+            logits = _product(hidden_td[rows], weight_vd.T)
+            nats, scale = _exponentiate(logits, targets_t[rows])
+            total += nats.sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
-            logits.sub_(normaliser).exp_()
-            logits.scatter_add_(1, picked, torch.full_like(picked, -1, dtype=logits.dtype))
-            logits.mul_(counted.unsqueeze(1))
+            _differentiate(logits, scale, targets_t[rows])
+            logits = logits.to(weight_vd.dtype)
             if hidden_grad is not None:
-                hidden_grad[rows] = logits.to(weight_vd.dtype) @ weight_vd
+                torch.mm(logits, weight_vd, out=hidden_grad[rows])
             if weight_grad is not None:
-                weight_grad.addmm_(logits.T, hidden_td[rows].float())
-        ctx.save_for_backward(hidden_grad, None if weight_grad is None else weight_grad.to(weight_vd.dtype))
-        return total
+                _add_product(weight_grad, logits.T, hidden_td[rows])
+            del logits  # before the next chunk's are made
+        ctx.gradients = hidden_grad, None if weight_grad is None else weight_grad.to(weight_vd.dtype)
+        return total.float()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        hidden_grad, weight_grad = ctx.saved_tensors
-        scale = grad_outputs[0]
-        return (
-            None if hidden_grad is None else hidden_grad * scale,
-            None if weight_grad is None else weight_grad.mul_(scale),
-            None,
-            None,
-        )
+        # Handed over, not kept: .grad can then take the head's gradient without a copy.
+        assert ctx.gradients is not None, "the gradients of this loss were taken before"
+        (hidden_grad, weight_grad), ctx.gradients = ctx.gradients, None
+        for gradient in (hidden_grad, weight_grad):
+            if gradient is not None:
+                gradient.mul_(grad_outputs[0])
+        return hidden_grad, weight_grad, None, None
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int = 256) -> Tensor:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> Tensor:
     """Return the sum of nats, a float32 scalar, of `targets` under softmax(hidden @ weight.T).
 
-    hidden [..., d], weight [v, d], targets [...] with IGNORED where nothing is to be learnt. Differentiable in hidden, and in
-    weight where it requires a gradient.
+    hidden [..., d], weight [v, d], targets [...] with IGNORED where nothing is to be learnt. Differentiable once, in hidden, and in
+    weight where it requires a gradient. `chunk_tokens` is chosen by the vocabulary where it is None.
     """
-    loss = _LinearCrossEntropy.apply(hidden.reshape(-1, hidden.shape[-1]), weight, targets.reshape(-1), chunk_tokens)
+    flat = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        loss = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk_tokens or loss_chunk_tokens(weight.shape[0]))
     assert isinstance(loss, Tensor)
     return loss
 
 
 @torch.no_grad()
-def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int = 256) -> Tensor:
+def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> Tensor:
     """Return the float32 nats of every target, shaped like `targets`, 0 where it is IGNORED."""
-    flat, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-    nats = torch.zeros(wanted.shape, dtype=torch.float32, device=hidden.device)
-    for start in range(0, flat.shape[0], chunk_tokens):
-        rows = slice(start, start + chunk_tokens)
-        logits = (flat[rows] @ weight.T).float()
-        picked = logits.gather(1, wanted[rows].clamp(min=0).unsqueeze(1)).squeeze(1)
-        nats[rows] = (torch.logsumexp(logits, dim=1) - picked) * (wanted[rows] != IGNORED)
+    flat, wanted = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
+    nats = torch.empty(wanted.shape, dtype=torch.float32, device=hidden.device)
+    chunk_tokens = chunk_tokens or loss_chunk_tokens(weight.shape[0])
+    with torch.autocast(hidden.device.type, enabled=False):
+        for start in range(0, flat.shape[0], chunk_tokens):
+            rows = slice(start, start + chunk_tokens)
+            nats[rows] = _exponentiate(_product(flat[rows], weight.T), wanted[rows])[0]
     return nats.reshape(targets.shape)
+
+
+def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return nats [t] and the scale [t, 1] that makes probabilities of the logits, which become exp(logit - largest) in place.
+
+    Both are 0 where the target is IGNORED.
+    """
+    counted = (targets_t != IGNORED).unsqueeze(1)
+    picked = logits_tv.gather(1, targets_t.clamp(min=0).unsqueeze(1))
+    largest = logits_tv.amax(dim=1, keepdim=True)
+    sums = logits_tv.sub_(largest).exp_().sum(dim=1, keepdim=True)
+    return ((sums.log() + largest - picked) * counted).squeeze(1), counted / sums
+
+
+def _differentiate(exponentials_tv: Tensor, scale_t1: Tensor, targets_t: Tensor) -> None:
+    """Turn exponentials into the gradient by the logits, in place: probability less 1 at the target, 0 where it is IGNORED."""
+    exponentials_tv.mul_(scale_t1)
+    exponentials_tv.scatter_add_(1, targets_t.clamp(min=0).unsqueeze(1), -(targets_t != IGNORED).unsqueeze(1).float())
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right in float32; half-precision factors are summed, and on a GPU also kept, in float32."""
+    if left.is_cuda and left.dtype != torch.float32:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return (left @ right).float()
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to a float32 total, in place; on a GPU with the half-precision units."""
+    if left.is_cuda and left.dtype != torch.float32:
+        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+    else:
+        total.addmm_(left.float(), right.float())

@@ -52,6 +52,16 @@ class ModelShape:
         return embeddings + self.linear_parameters() + self.layers * (biases + 2 * self.hidden) + self.hidden
 
 
+LOGIT_BYTES = 128 * 2**20  # of float32 logits alive at once: small beside a model that has such a vocabulary
+LOSS_CHUNK_TOKENS = 1024  # more at once is no faster, on a CPU slower
+
+
+def loss_chunk_tokens(vocabulary: int) -> int:
+    """Return how many tokens' logits the loss holds at once: as many as LOGIT_BYTES hold, by eights, 1024 at most."""
+    tokens = min(LOSS_CHUNK_TOKENS, max(1, LOGIT_BYTES // (4 * vocabulary)))
+    return tokens - tokens % 8 if tokens > 8 else tokens
+
+
 @dataclass(frozen=True)
 class Flops:
     """Floating-point operations of one trained token: the base's forward pass, and the whole step of a method."""

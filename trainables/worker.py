@@ -120,7 +120,7 @@ class Trial:
                 return Outcome.COMPLETED, ""
             began = time.perf_counter()
             inputs, targets = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
-            with self.memory.watch() if self.speed.steps == WATCHED_STEP else nullcontext():
+            with self.memory.watch(self.engine.state()[0]) if self.speed.steps == WATCHED_STEP else nullcontext():
                 step = self.engine.train_step(inputs, targets, flag=self._checkpoint_due())
             if not step.finite:
                 return Outcome.DIVERGED, f"step {self.progress.step + 1}: loss {step.loss:g}, gradient norm {step.gradient_norm}"
