@@ -78,6 +78,7 @@ def engine_curve(config: TrialConfig, steps: int = STEPS) -> tuple[list[float], 
 def all_curves(root: Path) -> dict[str, tuple[list[float], list[float]]]:
     """Return the curves of every method and ZeRO stage, one after another in one process group."""
     trainables.engine.PERSISTENT_PARAMETERS = 0  # so small a model would be left whole under ZeRO 3
+    trainables.engine.REDUCE_BUCKET = 2_000  # and its gradients would all fit one bucket
     return {
         f"{method}/{stage}": engine_curve(_config(root, method, engine={"zero_stage": stage})) for method in METHODS for stage in range(4)
     }
@@ -105,9 +106,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def curves(root: Path) -> dict[int, dict[str, Any]]:
     """The engine's curves with one worker (in this process) and with two, and under 0 the plain loop's."""
     workers = start_processes(_work, args=(root, 2), nprocs=2, join=False, start_method="spawn")
-    threshold = trainables.engine.PERSISTENT_PARAMETERS
+    threshold, bucket = trainables.engine.PERSISTENT_PARAMETERS, trainables.engine.REDUCE_BUCKET
     one = all_curves(root)
-    trainables.engine.PERSISTENT_PARAMETERS = threshold
+    trainables.engine.PERSISTENT_PARAMETERS, trainables.engine.REDUCE_BUCKET = threshold, bucket
     plain = {method: plain_loop(_config(root, method)) for method in METHODS}
     assert workers is not None
     while not workers.join():
