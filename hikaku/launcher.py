@@ -7,11 +7,10 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +124,12 @@ class Launch:
         digests = digest_data(study.data)
         self._check_identity(study.identity(precision, digests, model.digest))
         data = self.folder / "data"
+        for half_made in self.folder.glob(".data.*"):  # by a process that was killed: the study's lock says it is gone
+            shutil.rmtree(half_made)
         prepare_data(study.data, model.folder, study.training.batch.sequence_length, data, progress=self.say)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
-        tags |= {"precision": precision, "data": _digest(digests), **read_versions()}
+        tags |= {"precision": precision, "data": _digest(digests)}
         return Setting(self.folder, model.folder, data, precision, self._tracking_uri(), tags, dict(digests))
 
     def _precision(self) -> Precision:
@@ -206,13 +207,6 @@ class Launch:
         path = build_report(self.study.name, self._tracking_uri()).write(self.folder)
         self.say(f"report: {path}")
         return path
-
-
-def read_versions() -> dict[str, str]:
-    """Return what this process runs: versions of the libraries around training, and the commit of hikaku's own source."""
-    versions = {f"version.{name}": version(name) for name in ("hikaku", "ray", "optuna", "mlflow")}
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return versions | ({"git_commit": asked.stdout.strip()} if asked.returncode == 0 else {})
 
 
 def _digest(digests: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 DOCUMENTS_FILE = "documents.parquet"  # per-document nats, tokens, characters, bytes, of every split opened
 WEIGHTS_FOLDER = "weights"  # the adapter or the full model after the last step, safetensors and JSON

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from hikaku.closing import RankCorrelation, best_trial, correlate_rungs
 from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
 from hikaku.pruner import ENDING, OUTCOME, RUNG, StratifiedHalving, rung_attribute
-from hikaku.record import Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
+from hikaku.record import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
 from hikaku.recorder import Recorder
 from hikaku.run_records import base_record, study_record, trial_record
 from hikaku.study import Study
@@ -194,8 +194,17 @@ class Referee:
             elif (result := load_result(self._folder(uid))) is not None:
                 self.finish(uid, result)
             else:
+                self._refuse_other_workers(uid)
                 unfinished.append(uid)
         return unfinished
+
+    def _refuse_other_workers(self, uid: str) -> None:
+        """Raise ValueError where a trial that is to be taken up was begun on another number of workers, each of whom kept a share."""
+        path, workers = self._folder(uid) / CONFIG_FILE, self.study.resources.workers
+        begun = json.loads(path.read_text(encoding="utf-8"))["engine"]["workers"] if path.exists() else workers
+        if begun != workers:
+            self._lock.release()
+            raise ValueError(f"resources.workers: got {workers}; allowed: {begun}, with which {uid} was begun, until it has ended")
 
     # -- asking ----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.closing import log_opening
 from hikaku.progress import LiveTable
-from hikaku.record import load_result, trial_folder
+from hikaku.record import CONFIG_FILE, load_result, trial_folder
 from hikaku.referee import Referee, Setting
 from hikaku.searcher import RefereeSearcher
 from hikaku.study import Study
@@ -98,7 +98,7 @@ class Search:
         """Return the configuration of a run: the base's from the study, a trial's as it was trained."""
         folder = trial_folder(self.setting.folder, uid)
         if not uid.endswith("/base"):
-            return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         base = self.study.trial_config(
             uid=uid,
             seed=self.study.derive_seed("base"),

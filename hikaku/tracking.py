@@ -7,7 +7,6 @@ tag `hikaku.written` holds the digest of what was written last, so writing a rec
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from hikaku.record import CurvePoint, Outcome, Record, RungReport
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 UID, KIND, WRITTEN, PARENT = "hikaku.uid", "hikaku.kind", "hikaku.written", "mlflow.parentRunId"
@@ -78,7 +78,6 @@ def create_store(root: Path) -> str:
 
 
 def _create_schema(uri: str, artifacts: Path) -> None:
-    _quieten()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     made = SqlAlchemyStore(uri, str(artifacts))
@@ -89,7 +88,6 @@ class Tracker:
     """Writes run records into one MLflow store."""
 
     def __init__(self, uri: str) -> None:
-        _quieten()
         self.uri = uri
         self._client = _connect(uri)
         self._experiments: dict[str, str] = {}
@@ -208,7 +206,6 @@ class StudyRuns:
 
 def read_study_runs(name: str, uri: str) -> StudyRuns:
     """Return all runs of a study. Raises ValueError, in one line, when the store holds no such study."""
-    _quieten()
     client = _connect(uri)
     experiment = client.get_experiment_by_name(name)
     runs = [_read_run(run) for run in _search(client, experiment.experiment_id) if UID in run.data.tags] if experiment else []
@@ -249,11 +246,6 @@ def _connect(uri: str) -> Any:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
-
-
-def _quieten() -> None:
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _search(client: Any, experiment: str) -> Iterator[Any]:

@@ -270,6 +270,21 @@ def test_an_unfinished_trial_is_taken_up_as_it_was(tmp_path: Path) -> None:
     assert sorted([ask(reopened) for _ in range(3)], key=lambda each: each.uid) == sorted(configs, key=lambda each: each.uid)
 
 
+def test_an_unfinished_trial_keeps_its_number_of_workers(tmp_path: Path) -> None:
+    referee = make_referee(make_study(tmp_path), tmp_path)
+    config = ask(referee)
+    (Path(config.folder) / "config.json").parent.mkdir(parents=True)
+    (Path(config.folder) / "config.json").write_text(config.model_dump_json())
+    referee.close(finished=False)
+    two = make_study(tmp_path, resources={"workers": 2})
+    with pytest.raises(ValueError, match=r"^resources.workers: got 2; allowed: 1, with which small/lora/0 was begun, until it has ended$"):
+        make_referee(two, tmp_path)
+    referee = make_referee(make_study(tmp_path), tmp_path)
+    run_to_end(referee, ask(referee))
+    referee.close(finished=False)
+    assert ask(make_referee(two, tmp_path)).engine.workers == 2
+
+
 def test_dead_workers_end_a_trial_as_failed_unless_it_left_a_result(tmp_path: Path) -> None:
     referee = make_referee(make_study(tmp_path), tmp_path)
     dead, done = ask(referee), ask(referee)

@@ -1,7 +1,9 @@
 """What was built, read back and compared with what was asked, and on what it runs."""
 
+import functools
 import importlib.metadata
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,28 @@ from trainables.config import TrialConfig
 from trainables.engine import device_of_worker
 from trainables.model_shape import read_model_shape
 
-LIBRARIES = ("torch", "transformers", "peft", "deepspeed")
+LIBRARIES = ("hikaku", "torch", "transformers", "peft", "deepspeed", "ray", "optuna", "mlflow")
 
 
 def read_machine(config: TrialConfig) -> dict[str, str]:
-    """Return device, precision and versions."""
+    """Return device, precision, versions and, where hikaku runs from its repository, the commit."""
     device = device_of_worker()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     versions = {f"version.{library}": importlib.metadata.version(library) for library in LIBRARIES}
-    return {"device": name, "precision": config.model.precision, "version.python": platform.python_version(), **versions}
+    commit = {"git_commit": found} if (found := read_commit()) else {}
+    return {"device": name, "precision": config.model.precision, "version.python": platform.python_version(), **versions, **commit}
+
+
+@functools.cache
+def read_commit() -> str:
+    """Return the commit of hikaku's own source; empty where it was installed, possibly amid another repository, or shipped without one."""
+    here = Path(__file__)
+    for arguments in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
+        try:
+            asked = subprocess.run(["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+    return asked.stdout.strip()
 
 
 def read_built(model: Any, config: TrialConfig, parameters: tuple[int, int], peak_learning_rate: float) -> dict[str, str]:

@@ -17,6 +17,7 @@ import torch
 
 from hikaku.record import (
     CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
     WEIGHTS_FOLDER,
     CurvePoint,
     Outcome,
@@ -38,7 +39,6 @@ from trainables.model import build_model, count_parameters, load_model
 from trainables.model_shape import read_model_shape
 from trainables.randomness import derive_seed, own_random_state, random_state, restore_random_state
 
-CONFIG_FILE = "config.json"
 CHECKPOINT_SECONDS = 300.0  # between two checkpoints where no rung comes sooner
 
 Report = Callable[[RungReport], bool]
