@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hikaku.pruner import ENDING, rung_attribute
@@ -31,10 +30,10 @@ class RankCorrelation:
         return f"{self.arm}: rank correlation (Spearman) of the rung at {self.tokens:,} tokens with the end: {value} (n = {self.trials})"
 
 
-def best_trial(trials: Iterable[FrozenTrial], direction: StudyDirection) -> FrozenTrial | None:
+def best_trial(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> FrozenTrial | None:
     """Return the completed trial with the best first objective; the earlier of equals; None without one."""
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
-    sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    sign = 1 if direction == "minimize" else -1
     return min(completed, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
 

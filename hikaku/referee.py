@@ -13,27 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from filelock import FileLock
-from optuna.distributions import distribution_to_json
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial
 
+from hikaku.arm_studies import ArmStudies, split_uid
 from hikaku.closing import RankCorrelation, best_trial, correlate_rungs
 from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
 from hikaku.pruner import ENDING, OUTCOME, RUNG, StratifiedHalving, rung_attribute
-from hikaku.record import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder, write_atomically
+from hikaku.record import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder
 from hikaku.recorder import Recorder
 from hikaku.run_records import base_record, study_record, trial_record
 from hikaku.study import Study
-from hikaku.trial_store import CHOICES, STARTED, STATES, open_storage, rungs_of, status_of
+from hikaku.trial_store import CHOICES, STATES, rungs_of, status_of
 from search_spaces.samplers import make_sampler
 from trainables.config import Precision, TrialConfig
 
 if TYPE_CHECKING:
     from hikaku.tracking import RunRecord
-
-START = "start"  # user attribute of an enqueued trial: which of the arm's starts it is
 
 
 @dataclass(frozen=True)
@@ -60,9 +57,8 @@ class Referee:
         setting.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(setting.folder / "referee.lock")
         self._lock.acquire(timeout=patience)
-        self._storage = open_storage(study, setting.folder)
-        self._arms = {arm: self._open_arm(arm) for arm in study.arms}
-        self._sequence = max((_last_sequence(trial) for trial in self._all_trials()), default=0)
+        self._trials = ArmStudies(study, setting.folder)
+        self._sequence = max((_last_sequence(trial) for trial in self._trials.everywhere()), default=0)
         self._finished = False
         self._recorder = Recorder(setting.tracking_uri, self._build_record) if setting.tracking_uri else None
         self._unfinished = deque(self._settle())
@@ -73,12 +69,12 @@ class Referee:
         if self._unfinished:
             uid = self._unfinished.popleft()
             return self._configure(uid, self._choose(uid)).flatten()
-        started = {arm: self._count_started(arm) for arm in self.study.arms}
+        started = {arm: len(self._trials.started(arm)) for arm in self.study.arms}
         arm = min(started, key=lambda name: started[name])
         if started[arm] >= self.study.budget.trials:
             return None
-        optuna_study = self._arms[arm]
-        optuna_study.sampler = self._make_sampler(arm, _next_number(optuna_study))
+        optuna_study = self._trials.of_arm(arm)
+        optuna_study.sampler = self._make_sampler(arm, self._trials.next_number(arm))
         uid = f"{self.study.name}/{arm}/{optuna_study.ask().number}"
         config = self._configure(uid, self._choose(uid))
         self.mark(uid)
@@ -86,7 +82,7 @@ class Referee:
 
     def report(self, uid: str, report: RungReport) -> bool:
         """Return whether the trial goes on after this rung; the same answer however often it is asked."""
-        trial = self._attach(uid)
+        trial = self._trials.attach(uid)
         if OUTCOME in trial.user_attrs:
             return False
         self._store_rung(uid, trial, report)
@@ -101,10 +97,10 @@ class Referee:
 
     def finish(self, uid: str, result: Result) -> Outcome:
         """Return how the trial is counted, after telling it; the result on disk is made to say the same."""
-        if OUTCOME not in self._frozen(uid).user_attrs:
+        if OUTCOME not in self._trials.frozen(uid).user_attrs:
             outcome, reason = judge_result(self.study, result)
             self._end(uid, outcome, reason, result.tokens, result.metrics)
-        told = self._frozen(uid).user_attrs
+        told = self._trials.frozen(uid).user_attrs
         counted = result.model_copy(update={"outcome": Outcome(told[OUTCOME]), "reason": told[ENDING]["reason"]})
         if load_result(self._folder(uid)) != counted:
             save_result(self._folder(uid), counted)
@@ -116,7 +112,7 @@ class Referee:
         result = load_result(self._folder(uid))
         if result is not None:
             self.finish(uid, result)
-        elif OUTCOME not in (trial := self._frozen(uid)).user_attrs:
+        elif OUTCOME not in (trial := self._trials.frozen(uid)).user_attrs:
             rungs = rungs_of(trial)
             self._end(uid, Outcome.FAILED, reason, rungs[-1].tokens if rungs else 0, rungs[-1].metrics if rungs else {})
 
@@ -127,27 +123,28 @@ class Referee:
 
     def snapshot(self) -> list[TrialStatus]:
         """Return a line per started trial, by arm and number."""
-        return [status_of(self.study.name, arm, trial) for arm in self._arms for trial in self._started(arm)]
+        return [status_of(self.study.name, arm, trial) for arm in self.study.arms for trial in self._trials.started(arm)]
 
     def uids(self) -> list[str]:
         """Return the uids of all started trials, by arm and number."""
-        return [f"{self.study.name}/{arm}/{trial.number}" for arm in self._arms for trial in self._started(arm)]
+        return [f"{self.study.name}/{arm}/{trial.number}" for arm in self.study.arms for trial in self._trials.started(arm)]
 
     def best(self) -> dict[str, str]:
         """Return the uid of the best trial per arm; arms in which none completed are left out."""
-        found = {arm: best_trial(self._started(arm), optuna_study.directions[0]) for arm, optuna_study in self._arms.items()}
+        direction = self.study.objectives[0].direction
+        found = {arm: best_trial(self._trials.started(arm), direction) for arm in self.study.arms}
         return {arm: f"{self.study.name}/{arm}/{trial.number}" for arm, trial in found.items() if trial is not None}
 
     def correlations(self) -> list[RankCorrelation]:
         """Return how well each rung ranked the final values, by arm; nothing with several objectives."""
         if len(self.study.objectives) > 1:
             return []
-        return [each for arm in self._arms for each in correlate_rungs(arm, self._started(arm), self.study.rungs())]
+        return [each for arm in self.study.arms for each in correlate_rungs(arm, self._trials.started(arm), self.study.rungs())]
 
     def is_done(self) -> bool:
         """Return whether every arm has all its trials, and all have ended."""
-        counts_full = all(self._count_started(arm) >= self.study.budget.trials for arm in self._arms)
-        return counts_full and all(trial.state.is_finished() for arm in self._arms for trial in self._started(arm))
+        counts_full = all(len(self._trials.started(arm)) >= self.study.budget.trials for arm in self.study.arms)
+        return counts_full and all(trial.state.is_finished() for arm in self.study.arms for trial in self._trials.started(arm))
 
     def close(self, finished: bool, patience: float = 60) -> str:
         """Return one line on what MLflow still lacks after at most `patience` seconds; empty when nothing."""
@@ -159,34 +156,11 @@ class Referee:
 
     # -- opening ---------------------------------------------------------------------------------------------
 
-    def _open_arm(self, arm: str) -> optuna.Study:
-        pruning = self.study.pruning
-        pruner = StratifiedHalving(pruning.reduction_factor, pruning.stratum) if pruning else optuna.pruners.NopPruner()
-        optuna_study = optuna.create_study(
-            storage=self._storage,
-            study_name=f"{self.study.name}/{arm}",
-            directions=[objective.direction for objective in self.study.objectives],
-            sampler=RandomSampler(seed=0),
-            pruner=pruner,
-            load_if_exists=True,
-        )
-        self._enqueue_starts(arm, optuna_study)
-        distributions = {name: json.loads(distribution_to_json(each)) for name, each in self.study.arms[arm].space.distributions().items()}
-        write_atomically(self.setting.folder / "arms" / f"{arm}.json", json.dumps(distributions, indent=1))
-        return optuna_study
-
-    def _enqueue_starts(self, arm: str, optuna_study: optuna.Study) -> None:
-        """Enqueue the starts that the arm's budget holds and that are not yet among its trials."""
-        known = {trial.user_attrs[START] for trial in optuna_study.get_trials(deepcopy=False) if START in trial.user_attrs}
-        for index, start in enumerate(self.study.arms[arm].starts[: self.study.budget.trials]):
-            if index not in known:
-                optuna_study.enqueue_trial(start, user_attrs={START: index})
-
     def _settle(self) -> list[str]:
         """Return the uids to take up again, after telling every end that was decided, or left on disk, but not told."""
         unfinished: list[str] = []
         for uid in self.uids():
-            trial = self._frozen(uid)
+            trial = self._trials.frozen(uid)
             if trial.state.is_finished():
                 continue
             if OUTCOME in trial.user_attrs:
@@ -219,12 +193,12 @@ class Referee:
 
     def _choose(self, uid: str) -> dict[str, Any]:
         """Return what the search space chose for an asked trial; what is stored already stays as it is."""
-        arm, number = _split(uid)
-        stored = self._frozen(uid).user_attrs.get(CHOICES)
+        arm, number = split_uid(uid)
+        stored = self._trials.frozen(uid).user_attrs.get(CHOICES)
         if stored is not None:
             return stored
-        self._arms[arm].sampler = self._make_sampler(arm, number)
-        trial = self._attach(uid)
+        self._trials.of_arm(arm).sampler = self._make_sampler(arm, number)
+        trial = self._trials.attach(uid)
         choices = self.study.arms[arm].space.sample(trial)
         trial.set_user_attr(CHOICES, choices)
         return choices
@@ -232,7 +206,7 @@ class Referee:
     def _configure(self, uid: str, choices: dict[str, Any]) -> TrialConfig:
         return self.study.trial_config(
             uid=uid,
-            seed=self.study.derive_seed(*_split(uid)),
+            seed=self.study.derive_seed(*split_uid(uid)),
             folder=self._folder(uid),
             model_folder=self.setting.model_folder,
             precision=self.setting.precision,
@@ -261,7 +235,7 @@ class Referee:
             }
             trial.set_user_attr(key, rung)
         value = trial.user_attrs[key]["value"]
-        is_told = report.tokens in self._frozen(uid).intermediate_values
+        is_told = report.tokens in self._trials.frozen(uid).intermediate_values
         if not is_told and value is not None and math.isfinite(value):  # Optuna refuses NaN
             trial.report(value, report.tokens)
 
@@ -270,15 +244,15 @@ class Referee:
             return Outcome.DIVERGED, f"the objective is not finite at {tokens:,} tokens"
         if not rung["feasible"]:
             return Outcome.INFEASIBLE, name_violation(measure_excess(self.study.constraints, rung["metrics"]))
-        arm, _ = _split(uid)
-        pruner = self._arms[arm].pruner
-        if isinstance(pruner, StratifiedHalving) and pruner.ends(self._arms[arm], self._frozen(uid), tokens):
+        arm, _ = split_uid(uid)
+        pruner = self._trials.of_arm(arm).pruner
+        if isinstance(pruner, StratifiedHalving) and pruner.ends(self._trials.of_arm(arm), self._trials.frozen(uid), tokens):
             return Outcome.PRUNED, f"not among the best of its stratum at {tokens:,} tokens"
         return None, ""
 
     def _end(self, uid: str, outcome: Outcome, reason: str, tokens: int, metrics: dict[str, float]) -> None:
         """Decide a trial's end and tell it. The outcome is written last: from then on the decision stands."""
-        trial = self._attach(uid)
+        trial = self._trials.attach(uid)
         self._sequence += 1
         values = objective_values(self.study.objectives, metrics) if outcome == Outcome.COMPLETED else None
         ending = {
@@ -295,25 +269,25 @@ class Referee:
 
     def _tell(self, uid: str) -> None:
         """Bring a decided end into Optuna: its constraints first, because a trial without them counts as feasible."""
-        arm, _ = _split(uid)
-        trial = self._attach(uid)
+        arm, _ = split_uid(uid)
+        trial = self._trials.attach(uid)
         ending = trial.user_attrs[ENDING]
         told = trial.constraints
         for name, excess in ending["excess"].items():
             if name not in told:
                 trial.set_constraint(name, excess)
-        self._arms[arm].tell(trial, values=ending["values"], state=STATES[Outcome(trial.user_attrs[OUTCOME])])
+        self._trials.of_arm(arm).tell(trial, values=ending["values"], state=STATES[Outcome(trial.user_attrs[OUTCOME])])
         self.mark(uid)
 
     def _build_record(self, uid: str) -> "RunRecord | None":
         """Return what MLflow should show of a run now; called by the recorder's thread."""
         match uid.count("/"):
             case 0:
-                return study_record(self.study, self.setting, self._all_trials(), finished=self._finished)
+                return study_record(self.study, self.setting, self._trials.everywhere(), finished=self._finished)
             case 1:
                 return base_record(self.study, self.setting)
             case _:
-                trial = self._frozen(uid)
+                trial = self._trials.frozen(uid)
                 choices = trial.user_attrs.get(CHOICES)
                 return trial_record(
                     self.study, self.setting, uid, trial, {} if choices is None else self._configure(uid, choices).flatten()
@@ -323,38 +297,6 @@ class Referee:
 
     def _folder(self, uid: str) -> Path:
         return trial_folder(self.setting.folder, uid)
-
-    def _trial_id(self, uid: str) -> int:
-        arm, number = _split(uid)
-        return self._storage.get_trial_id_from_study_id_trial_number(self._arms[arm]._study_id, number)  # pyright: ignore[reportPrivateUsage]
-
-    def _frozen(self, uid: str) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(uid))
-
-    def _attach(self, uid: str) -> Trial:
-        """Return the live trial of a uid, also one that an earlier process asked for."""
-        arm, _ = _split(uid)
-        return Trial(self._arms[arm], self._trial_id(uid))
-
-    def _started(self, arm: str) -> list[FrozenTrial]:
-        return self._arms[arm].get_trials(deepcopy=False, states=STARTED)
-
-    def _count_started(self, arm: str) -> int:
-        return len(self._started(arm))
-
-    def _all_trials(self) -> list[FrozenTrial]:
-        return [trial for arm in self._arms for trial in self._started(arm)]
-
-
-def _split(uid: str) -> tuple[str, int]:
-    _, arm, number = uid.split("/")
-    return arm, int(number)
-
-
-def _next_number(optuna_study: optuna.Study) -> int:
-    """Return the number the next ask will give: an enqueued trial's, or one more than the last."""
-    trials = optuna_study.get_trials(deepcopy=False)
-    return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
 
 def _last_sequence(trial: FrozenTrial) -> int:

@@ -20,8 +20,9 @@ from hikaku.metrics import definition_of
 from hikaku.record import Outcome, Result, load_result
 from tests.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_config, make_trial, same_weights, write_data, write_model
 from trainables.engine import Engine
+from trainables.measurement import measure_base, open_test
 from trainables.methods import Lora
-from trainables.worker import measure_base, open_test, run_trial
+from trainables.worker import run_trial
 
 
 @pytest.fixture

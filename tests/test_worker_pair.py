@@ -13,7 +13,8 @@ import trainables.worker
 from hikaku.record import Outcome, Result, RungReport, load_result
 from tests.tiny import FULL, RUNGS, STEP, STEPS, Referee, make_trial, same_weights, write_data, write_model
 from trainables.config import TrialConfig
-from trainables.worker import measure_base, open_test, run_trial
+from trainables.measurement import measure_base, open_test
+from trainables.worker import run_trial
 
 PLAIN = {"name": "lora", "rank": 4, "alpha": 8.0}  # dropout draws on each worker: without it the numbers must be the same
 

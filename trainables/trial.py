@@ -161,7 +161,7 @@ def work(order: dict[str, Any]) -> None:
     """Do one worker's part of every job, in the process where Ray Train calls it."""
     import torch
 
-    from trainables import worker
+    from trainables import measurement, worker
 
     os.environ["OMP_NUM_THREADS"] = str(order["threads"])
     torch.set_num_threads(order["threads"])
@@ -170,9 +170,9 @@ def work(order: dict[str, Any]) -> None:
         if job == "trial":
             worker.run_trial(config, ask_referee(order["referee"], config.uid))
         elif job == "base":
-            worker.measure_base(config)
+            measurement.measure_base(config)
         else:
-            worker.open_test(config)
+            measurement.open_test(config)
 
 
 def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:

@@ -5,13 +5,11 @@ A worker runs a trial handed to it and leaves the process as it found it, so tha
 
 import gc
 import math
-import pkgutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -32,10 +30,11 @@ from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
 from trainables.data_order import DataOrder
 from trainables.efficiency import GIB, WATCHED_STEP, MemoryMeter, SpeedMeter, predict_memory
-from trainables.engine import Engine, Step, autocast, barrier, broadcast_flag, device_of_worker, join_group
+from trainables.engine import Engine, Step, barrier, broadcast_flag, join_group
 from trainables.evaluation import Evaluation, evaluate, write_documents
 from trainables.facts import read_built, read_machine
-from trainables.model import build_model, count_parameters, load_model
+from trainables.measurement import call_own_metrics, read_base
+from trainables.model import build_model, count_parameters
 from trainables.model_shape import read_model_shape
 from trainables.randomness import derive_seed, own_random_state, random_state, restore_random_state
 
@@ -261,67 +260,6 @@ class Trial:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def measure_base(config: TrialConfig) -> Result:
-    """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
-    ended = load_result(Path(config.folder))
-    if ended is not None:
-        return ended
-    started = time.time()
-    rank, _ = join_group()
-    model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
-    evaluation = evaluate(model, Path(config.data.folder), "validation")
-    metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
-    metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
-    result = Result(
-        uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
-    )
-    if rank == 0:
-        write_documents(Path(config.folder), evaluation.documents)
-        write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
-        save_result(Path(config.folder), result)
-    return result
-
-
-def open_test(config: TrialConfig) -> Result:
-    """Measure the test split with the weights that training left, or with the base where there are none; once.
-
-    Adds the `test/*` metrics to `result.json` and the test documents to the run's documents. Raises FileNotFoundError where the
-    run has no result yet.
-    """
-    folder = Path(config.folder)
-    result = load_result(folder)
-    if result is None:
-        raise FileNotFoundError(f"{folder}: no result.json: the test split is opened for ended runs only")
-    if any(name.startswith("test/") for name in result.metrics):
-        return result
-    rank, _ = join_group()
-    weights = folder / WEIGHTS_FOLDER
-    model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
-    with torch.no_grad(), autocast(config):
-        evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
-    base = read_base(config) if weights.exists() else evaluation.metrics(None)
-    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(base)})
-    if rank == 0:
-        write_documents(folder, evaluation.documents)
-        save_result(folder, result)
-    barrier()
-    return result
-
-
-def read_base(config: TrialConfig) -> dict[str, float] | None:
-    """Return the base's metrics, against which retention is measured; None where no base was measured."""
-    folder = config.data.base_result_folder
-    result = load_result(Path(folder)) if folder else None
-    return None if result is None else result.metrics
-
-
-@torch.no_grad()
-def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
-    """Return the values of the study's own functions, each called as `function(model, data_folder)` on the model at rest."""
-    functions = {name: pkgutil.resolve_name(path) for name, path in config.own_metrics.items()}
-    return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}
 
 
 def predict_peak_gib(config: TrialConfig) -> float:

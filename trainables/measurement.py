@@ -1,0 +1,76 @@
+"""Measuring models that are not in training: the base, and the best once their test split is opened."""
+
+import pkgutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hikaku.record import CONFIG_FILE, WEIGHTS_FOLDER, Outcome, Result, load_result, save_result, write_atomically
+from trainables.config import TrialConfig
+from trainables.engine import autocast, barrier, device_of_worker, join_group
+from trainables.evaluation import evaluate, write_documents
+from trainables.facts import read_machine
+from trainables.model import build_model, count_parameters, load_model
+
+
+def measure_base(config: TrialConfig) -> Result:
+    """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
+    ended = load_result(Path(config.folder))
+    if ended is not None:
+        return ended
+    started = time.time()
+    rank, _ = join_group()
+    model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
+    evaluation = evaluate(model, Path(config.data.folder), "validation")
+    metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
+    metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
+    result = Result(
+        uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
+    )
+    if rank == 0:
+        write_documents(Path(config.folder), evaluation.documents)
+        write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
+        save_result(Path(config.folder), result)
+    return result
+
+
+def open_test(config: TrialConfig) -> Result:
+    """Measure the test split with the weights that training left, or with the base where there are none; once.
+
+    Adds the `test/*` metrics to `result.json` and the test documents to the run's documents. Raises FileNotFoundError where the
+    run has no result yet.
+    """
+    folder = Path(config.folder)
+    result = load_result(folder)
+    if result is None:
+        raise FileNotFoundError(f"{folder}: no result.json: the test split is opened for ended runs only")
+    if any(name.startswith("test/") for name in result.metrics):
+        return result
+    rank, _ = join_group()
+    weights = folder / WEIGHTS_FOLDER
+    model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
+    with torch.no_grad(), autocast(config):
+        evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
+    base = read_base(config) if weights.exists() else evaluation.metrics(None)
+    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(base)})
+    if rank == 0:
+        write_documents(folder, evaluation.documents)
+        save_result(folder, result)
+    barrier()
+    return result
+
+
+def read_base(config: TrialConfig) -> dict[str, float] | None:
+    """Return the base's metrics, against which retention is measured; None where no base was measured."""
+    folder = config.data.base_result_folder
+    result = load_result(Path(folder)) if folder else None
+    return None if result is None else result.metrics
+
+
+@torch.no_grad()
+def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
+    """Return the values of the study's own functions, each called as `function(model, data_folder)` on the model at rest."""
+    functions = {name: pkgutil.resolve_name(path) for name, path in config.own_metrics.items()}
+    return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}
