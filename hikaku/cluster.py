@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from trainables.config import Precision
 from trainables.trial import ENVIRONMENT, Share, Work
 
 _RAY: Any = ray  # whose own annotations leave most types open
+ANSWER_SECONDS = 10.0
 CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
 
 
@@ -42,6 +44,7 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
         raise ValueError(f"address: got {address}; allowed: host:port of a cluster this machine belongs to, or a Ray job submitted to it")
+    _refuse_silence(address)
     local = {"include_dashboard": True, "num_cpus": _count_cpus()}
     options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
     if _RAY.is_initialized():
@@ -55,6 +58,16 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
         yield
     finally:
         _RAY.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise ValueError when nothing listens at host:port, for which Ray itself would wait many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        except OSError as error:
+            raise ValueError(f"no Ray cluster answers at {address}: {error}") from None
 
 
 def _count_cpus() -> int | None:

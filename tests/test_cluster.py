@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
-from hikaku.cluster import Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
+from hikaku.cluster import ANSWER_SECONDS, Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
 from hikaku.launcher import StudySummary, run_study
 from hikaku.record import Outcome, load_result, trial_folder
 from hikaku.study import Study
@@ -165,6 +166,16 @@ def test_sqlite_is_refused_on_several_machines(tmp_path: Path) -> None:
 def test_an_address_of_a_ray_client_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"address: got ray://head:10001"), open_cluster("ray://head:10001", tmp_path):
         pass
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=rf"^no Ray cluster answers at {address}: "), open_cluster(address, tmp_path):
+        pass
+    assert time.monotonic() - began < ANSWER_SECONDS
 
 
 def test_precision_is_what_the_device_has() -> None:
