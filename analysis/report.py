@@ -31,6 +31,7 @@ ANSWER = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
     "efficiency/train_seconds",
+    "efficiency/evaluation_share",
 )
 TRIALS = (
     "eval/perplexity",

@@ -13,6 +13,7 @@ from hikaku.pruner import ENDING, rung_attribute
 from hikaku.record import Outcome, load_result, trial_folder
 from hikaku.trial_store import outcome_of
 
+EVALUATION_SHARE = "efficiency/evaluation_share"
 OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, unix_time
 
 
@@ -66,6 +67,7 @@ def answer_lines(folder: Path, study: str, best: Mapping[str, str]) -> list[str]
     names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/"))
     if not names:
         return []
+    names |= {EVALUATION_SHARE: None}
     rows = [["", *metrics], *([name, *(f"{each[name]:.4g}" if name in each else "" for each in metrics.values())] for name in names)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
