@@ -220,6 +220,8 @@ class Study(Section):
         for name, data in plain["data"].items():
             data.pop("path")
             data.pop("files")
+            if data["template"] not in {"plain", "chat"}:
+                data.pop("template")  # a file: the digest covers what it says
             data["digest"] = data_digests[name]
         return plain
 

@@ -111,6 +111,7 @@ def _resolve_paths(draft: Draft) -> None:
         _resolve_texts(draft, ("data", name, "path"))
         for split in draft.mapping(("data", name, "files")):
             _resolve_texts(draft, ("data", name, "files", split))
+        _resolve_template(draft, ("data", name, "template"))
 
 
 def _resolve_texts(draft: Draft, where: Location) -> None:
@@ -122,6 +123,16 @@ def _resolve_texts(draft: Draft, where: Location) -> None:
         find_files(str(path), "jsonl" if draft.at((*where[:2], "format")) == "jsonl" else "text")
     except ValueError as error:
         raise draft.refuse(where, f"got {error}; allowed: texts that exist, as a file, a folder or a glob") from None
+    draft.mapping(where[:-1])[str(where[-1])] = str(path)
+
+
+def _resolve_template(draft: Draft, where: Location) -> None:
+    template = draft.at(where)
+    if not isinstance(template, str) or template in {"plain", "chat"}:
+        return
+    path = _absolute(draft, where, template)
+    if not path.is_file():
+        raise draft.refuse(where, f"got {show(template)}; allowed: plain, chat, or a Jinja file that exists")
     draft.mapping(where[:-1])[str(where[-1])] = str(path)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tests.texts import draw_texts, write_jsonl
 from trainables.corpora.prepare import digest_data
 from trainables.corpora.shipped import read_shipped
-from trainables.corpora.sources import SPLITS, DataSet, SplitName, SplitShares, Texts, find_files, read_texts
+from trainables.corpora.sources import SPLITS, DataSet, Document, SplitName, SplitShares, Texts, find_files, read_texts
 
 
 def _all_texts(texts: Texts) -> list[str]:
@@ -115,6 +115,45 @@ def test_malformed_texts_are_named_and_counted(tmp_path: Path) -> None:
         _read(tmp_path / "b.txt")
 
 
+def _write_questions(path: Path, **more: str) -> Path:
+    rows = [{"id": str(n), "question": f"Why {n}?", "text": f"Because of {n}."} | more for n in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_prompt_is_read_beside_its_text(tmp_path: Path) -> None:
+    path = _write_questions(tmp_path / "a.jsonl")
+    texts = _read(path, format="jsonl", prompt_field="question")
+    found = {document.prompt: document.text for documents in texts.splits.values() for document in documents}
+    assert found == {f"Why {n}?": f"Because of {n}." for n in range(6)}
+    digests = {texts.digest, _read(path, format="jsonl").digest, _read(path, format="jsonl", prompt_field="id").digest}
+    template = tmp_path / "own.jinja"
+    for written in ("{{ prompt }}", "{{ prompt }}!"):
+        template.write_text(written)
+        digests.add(_read(path, format="jsonl", prompt_field="question", template=str(template)).digest)
+    assert len(digests) == 5
+    assert Document("a", "bc").digest != Document("a", "c", "b").digest != Document("a", "", "bc").digest
+
+
+def test_faults_of_prompts_are_named(tmp_path: Path) -> None:
+    path = _write_questions(tmp_path / "a.jsonl", empty=" ")
+    for settings, said in (
+        ({"prompt_field": "instruction"}, r"a\.jsonl:1: missing field: 'instruction' is not among 'id', 'question', 'text', 'empty'$"),
+        ({"prompt_field": "empty"}, r"a\.jsonl:1: empty: "),
+        ({"prompt_field": "question", "template": "none.jinja"}, "^template: got 'none.jinja', no such file; allowed: plain, chat,"),
+        ({"system": "Be kind."}, "^template, system: no document has a prompt"),
+        ({"template": "chat"}, "^template, system: no document has a prompt"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _read(path, format="jsonl", **settings)
+
+
+def test_the_shipped_questions_are_prompts() -> None:
+    documents = [document for split in read_texts(DataSet(role="adapt", embedded="finance")).splits.values() for document in split]
+    assert documents
+    assert all(document.prompt.endswith("?") and document.prompt not in document.text for document in documents)
+
+
 def test_files_per_split_may_not_share_a_text(tmp_path: Path) -> None:
     texts = draw_texts(9)
     files: dict[SplitName, str] = {
@@ -144,6 +183,8 @@ def test_a_retained_set_keeps_no_training_text(tmp_path: Path) -> None:
         ({"path": "a", "encoding": "utf-9"}, "encoding 'utf-9' is unknown"),
         ({"embedded": "english", "split": {"test": 0.5}}, "splits of embedded sets are fixed"),
         ({"files": {"test": "a"}}, "also needs train and validation"),
+        ({"path": "a", "prompt_field": "question"}, "prompt_field: only rows have fields"),
+        ({"path": "a", "format": "jsonl", "prompt_field": "text"}, "prompt_field: got 'text', the text's own"),
     ],
 )
 def test_a_set_that_cannot_be_is_refused(settings: dict[str, Any], said: str) -> None:
@@ -160,13 +201,15 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_shipped_texts_are_many_and_apart() -> None:
-    sets = {name: {text for _, text in read_shipped(name)} for name in ("japanese", "japanese_simple", "english", "chinese", "finance")}
+    sets = {
+        name: {sample.text for sample in read_shipped(name)} for name in ("japanese", "japanese_simple", "english", "chinese", "finance")
+    }
     for name, texts in sets.items():
         assert len(texts) == len(read_shipped(name)) >= 20, name
     for one, other in combinations(sets.values(), 2):
         assert not one & other
     assert sum(len(text.encode()) for text in sets["japanese"]) > 100_000
-    ids = [name for name, _ in read_shipped("english")]
+    ids = [sample.id for sample in read_shipped("english")]
     assert len(ids) == len(set(ids))
 
 

@@ -102,7 +102,7 @@ def pretraining_texts() -> dict[str, dict[SplitName, list[str]]]:
     for name in ("english", "chinese"):
         splits = read_texts(DataSet(role="adapt", embedded=name)).splits
         texts[name] = {split: [document.text for document in splits[split]] for split in ("train", "validation")}
-    texts["japanese_simple"] = {"train": [text for _, text in read_shipped("japanese_simple")]}
+    texts["japanese_simple"] = {"train": [sample.text for sample in read_shipped("japanese_simple")]}
     return texts
 
 

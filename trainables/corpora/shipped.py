@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 SAMPLES = Path(__file__).parent / "samples"
 REGISTERS = ("encyclopedic", "technical", "literary", "conversational", "news")  # of the Japanese that is adapted to
@@ -16,19 +17,27 @@ FILES = {
 }
 
 
-def read_shipped(name: str) -> list[tuple[str, str]]:
-    """Return (id, text) of every document of a shipped set; English is the language reference and general prose together."""
-    samples = [pair for file in FILES[name] for pair in _read_samples(file)]
+class Sample(NamedTuple):
+    """A shipped document; the prompt of an answer is its question."""
+
+    id: str
+    text: str
+    prompt: str = ""
+
+
+def read_shipped(name: str) -> list[Sample]:
+    """Return every document of a shipped set; English is the language reference and general prose together."""
+    samples = [sample for file in FILES[name] for sample in _read_samples(file)]
     return list(_read_language_reference()) + samples if name == "english" else samples
 
 
-def _read_samples(file: str) -> Iterator[tuple[str, str]]:
+def _read_samples(file: str) -> Iterator[Sample]:
     for line in (SAMPLES / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        yield f"{file}/{row['id']}", row["text"] if "text" in row else f"{row['question']}\n\n{row['answer']}"
+        yield Sample(f"{file}/{row['id']}", *((row["text"],) if "text" in row else (row["answer"], row["question"])))
 
 
-def _read_language_reference() -> Iterator[tuple[str, str]]:
+def _read_language_reference() -> Iterator[Sample]:
     """Yield the topics of `pydoc_data`, a paragraph only in the shortest topic that has it.
 
     A fifth of the reference stands in it twice (`compound` repeats `if`, `for`, `with`, …): without this a topic put
@@ -42,4 +51,4 @@ def _read_language_reference() -> Iterator[tuple[str, str]]:
         fresh = [part for part in paragraphs if part.strip() and part.strip() not in seen]
         seen.update(part.strip() for part in fresh)
         if fresh:
-            yield f"pydoc_data/{name}", "\n\n".join(fresh)
+            yield Sample(f"pydoc_data/{name}", "\n\n".join(fresh))

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainables.corpora.shipped import read_shipped
+from trainables.corpora.templates import read_template
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -45,6 +46,9 @@ class DataSet(Section):
     format: Literal["text", "jsonl"] = "text"
     encoding: str = "utf-8"
     text_field: str = Field(default="text", description="jsonl: the key that holds the document")
+    prompt_field: str | None = Field(default=None, description="jsonl: the key of what is given before the text, and never trained")
+    template: str = Field(default="plain", description="how a prompt is written: plain, chat (the tokenizer's own) or a Jinja file")
+    system: str | None = Field(default=None, description="what stands before every prompt, for templates that show it")
     documents: Literal["file", "paragraph", "line"] = Field(default="file", description="text: what one document is")
     split: SplitShares = SplitShares()
     evaluation_tokens: int = Field(default=100_000, ge=1, description="most tokens of each evaluation split that are measured")
@@ -66,6 +70,10 @@ class DataSet(Section):
             raise ValueError(f"give the texts once, as embedded, path or files; given: {', '.join(given) or 'none'}")
         if self.embedded and self.split != SplitShares():
             raise ValueError("split: the splits of embedded sets are fixed, since the embedded model was trained on their train split")
+        if self.prompt_field is not None and self.format != "jsonl":
+            raise ValueError("prompt_field: only rows have fields; allowed: format: jsonl")
+        if self.prompt_field == self.text_field:
+            raise ValueError(f"prompt_field: got {self.prompt_field!r}, the text's own; allowed: another key than text_field")
         missing = [] if self.files is None else [split for split in self.used_splits if split not in self.files]
         if missing:
             raise ValueError(f"files: a set of role {self.role} also needs {' and '.join(missing)}")
@@ -79,15 +87,17 @@ class DataSet(Section):
 
 @dataclass(frozen=True)
 class Document:
-    """One text and where it stands: `id` is unique within its set."""
+    """One text and where it stands: `id` is unique within its set. The text is trained and measured; a prompt is only given before it."""
 
     id: str
     text: str
+    prompt: str = ""
 
     @property
     def digest(self) -> str:
-        """Return the hex sha256 of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Return the hex sha256 of the text, and of the prompt where there is one."""
+        prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""  # its length: no prompt can run into the text
+        return hashlib.sha256(f"{prompt}{self.text}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -110,11 +120,13 @@ class Texts:
     splits: dict[SplitName, list[Document]]
     read: int
     skipped: Counter[str] = field(default_factory=Counter)
+    template: str = ""  # Jinja, of a set whose documents have prompts
 
     @property
     def digest(self) -> str:
-        """Return the hex sha256 of the splits' texts, whatever their files are called."""
+        """Return the hex sha256 of the splits' texts and of how their prompts are written, whatever their files are called."""
         listing = [f"{split}:{document.digest}" for split in sorted(self.splits) for document in self.splits[split]]
+        listing += [self.template] if self.template else []
         return hashlib.sha256("\n".join(listing).encode()).hexdigest()
 
 
@@ -122,10 +134,10 @@ def read_texts(data_set: DataSet) -> Texts:
     """Return the set's documents by split, each split in the order of content hashes.
 
     Raises ValueError in one line, with file and line, for a missing file, a malformed document (unless `skip_bad`), a text that
-    stands in two of `files`, or too few documents to split.
+    stands in two of `files`, too few documents to split, or a template that is not one.
     """
     if data_set.embedded:
-        documents = [Document(*pair) for pair in read_shipped(data_set.embedded)]
+        documents = [Document(*sample) for sample in read_shipped(data_set.embedded)]
         texts = Texts(split_documents(documents, data_set.split), len(documents))
     elif data_set.path is not None:
         documents, skipped = _collect(data_set.path, data_set)
@@ -135,6 +147,11 @@ def read_texts(data_set: DataSet) -> Texts:
     unused = set(texts.splits) - set(data_set.used_splits)
     for split in unused:
         texts.skipped["never trained on"] += len(texts.splits.pop(split))
+    prompted = any(document.prompt for documents in texts.splits.values() for document in documents)
+    if prompted:
+        texts.template = read_template(data_set.template)
+    elif data_set.system is not None or data_set.template != "plain":
+        raise ValueError("template, system: no document has a prompt; allowed: with prompt_field, or a set of questions and answers")
     return texts
 
 
@@ -267,20 +284,24 @@ def _read_jsonl(path: Path, data_set: DataSet) -> Iterator[Document | Malformed]
         if isinstance(line, UnicodeDecodeError):
             yield _undecodable(path, number, line)
         elif line.strip():
-            yield _parse(path, number, line, data_set.text_field)
+            yield _parse(path, number, line, data_set)
 
 
-def _parse(path: Path, number: int, line: str, text_field: str) -> Document | Malformed:
+def _parse(path: Path, number: int, line: str, data_set: DataSet) -> Document | Malformed:
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         return Malformed(path, number, "bad JSON", str(error))
     if not isinstance(row, dict):
         return Malformed(path, number, "bad JSON", f"an object is needed, this is a {type(row).__name__}")
-    if text_field not in row:
-        return Malformed(path, number, "missing field", f"{text_field!r} is not among {', '.join(map(repr, row))}")
-    fault = _find_fault(row[text_field])
-    return Malformed(path, number, *fault) if fault else Document(f"{path}:{number}", row[text_field])
+    values: list[str] = []
+    for name in (data_set.text_field, data_set.prompt_field):
+        if name is not None and name not in row:
+            return Malformed(path, number, "missing field", f"{name!r} is not among {', '.join(map(repr, row))}")
+        if name is not None and (fault := _find_fault(row[name])):
+            return Malformed(path, number, *fault)
+        values.append("" if name is None else row[name])
+    return Document(f"{path}:{number}", *values)
 
 
 def _find_fault(text: object) -> tuple[str, str] | None:
