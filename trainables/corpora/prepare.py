@@ -23,7 +23,7 @@ Chosen: TypeAlias = "list[tuple[Document, Tokens]]"  # documents within their ca
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A fast tokenizer reduced to what texts need: ids of a text, what stands before and after one, and a digest of all.
+    """A fast tokenizer reduced to what texts need: ids of a text and back, what stands before and after one, and a digest of all.
 
     `start` and `end` are one token, the end of the text before, in models without a token that begins a text.
     """
@@ -32,6 +32,7 @@ class Tokenizer:
     start: int
     end: int
     digest: str
+    decode: Callable[[Sequence[int]], str]  # special tokens left out
 
 
 def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
@@ -95,7 +96,7 @@ def load_text_tokenizer(model_folder: Path) -> Tokenizer:
 
     start = end if loaded.bos_token_id is None else loaded.bos_token_id
     digest = hashlib.sha256(f"{start} {end}\n{backend.to_str()}".encode()).hexdigest()
-    return Tokenizer(encode, start, end, digest)
+    return Tokenizer(encode, start, end, digest, backend.decode)
 
 
 def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
