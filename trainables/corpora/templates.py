@@ -1,7 +1,7 @@
 """How the prompt of a document is written: `plain`, the tokenizer's own chat template, or a Jinja file of the user's.
 
-A template ends where the text begins. It sees what chat templates see: `messages`, of roles system and user, `add_generation_prompt`,
-and the tokenizer's special tokens; beside them `prompt` and `system` by themselves.
+A template ends where the text begins. It sees what chat templates see: `messages`, of roles system and user, `add_generation_prompt`
+and the tokenizer's special tokens; beside them `prompt` and `system` by themselves. It runs in Jinja's sandbox.
 """
 
 from collections.abc import Callable, Mapping
