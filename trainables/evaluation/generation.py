@@ -1,0 +1,76 @@
+"""What a model writes after given prompts: greedy, or sampled by a seed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from trainables.corpora.prepare import Tokenizer
+from trainables.randomness import derive_seed, own_random_state
+
+
+@torch.no_grad()
+def generate(  # noqa: PLR0913
+    model: Any,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    rows_per_pass: int = 16,
+) -> list[str]:
+    """Return what the model writes after each prompt, in order: up to `new_tokens` tokens, or to the token that ends a text or turn.
+
+    A prompt begins with the token that begins a text, and special tokens are left out of the answer. Temperature 0 takes the
+    likeliest token; any other samples from all tokens, the same texts for the same seed, prompts and `rows_per_pass`. The model's own
+    habits of generation, its training mode and torch's random state are left out and left as they were. Raises ValueError for a
+    prompt that with the new tokens exceeds the model's context.
+    """
+    contexts = [[tokenizer.start, *ids] for ids in tokenizer.encode(prompts)]
+    most = model.config.max_position_embeddings - new_tokens
+    for prompt, context in zip(prompts, contexts, strict=True):
+        if len(context) > most:
+            allowed = f"at most {most}, the model's context less {new_tokens} new ones"
+            raise ValueError(f"the prompt {prompt[:40]!r}…: got {len(context)} tokens; allowed: {allowed}")
+    answers: dict[int, str] = {}
+    order = sorted(range(len(prompts)), key=lambda row: -len(contexts[row]))  # like lengths together
+    with own_random_state(derive_seed(seed, "generation")), _at_rest(model, tokenizer, new_tokens, temperature) as causal:
+        for start in range(0, len(order), rows_per_pass):
+            rows = order[start : start + rows_per_pass]
+            answers |= zip(rows, _continue(causal, tokenizer, [contexts[row] for row in rows]), strict=True)
+    return [answers[row] for row in range(len(prompts))]
+
+
+def _continue(causal: Any, tokenizer: Tokenizer, contexts: list[list[int]]) -> list[str]:
+    width = max(map(len, contexts))
+    padded = [[tokenizer.end] * (width - len(context)) + context for context in contexts]  # on the left: what is new stands in line
+    seen = [[0] * (width - len(context)) + [1] * len(context) for context in contexts]
+    ids, mask = (torch.tensor(rows, device=causal.device) for rows in (padded, seen))
+    written = causal.generate(input_ids=ids, attention_mask=mask)[:, width:]
+    return [tokenizer.decode(row) for row in written.tolist()]
+
+
+@contextmanager
+def _at_rest(model: Any, tokenizer: Tokenizer, new_tokens: int, temperature: float) -> Iterator[Any]:
+    """Give the causal model, its adapters applied, in evaluation mode and with these rules of generation in place of its own."""
+    from transformers import GenerationConfig
+
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, training = causal.generation_config, model.training
+    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    causal.generation_config = GenerationConfig(
+        max_new_tokens=new_tokens,
+        use_cache=True,
+        eos_token_id=sorted({tokenizer.end, *(end for end in ends if end is not None)}),
+        pad_token_id=tokenizer.end,
+        **sampling,
+    )
+    model.eval()
+    try:
+        yield causal
+    finally:
+        causal.generation_config = own
+        model.train(training)
