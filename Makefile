@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-export HIKAKU_REAL_DATA
 
 .PHONY: help setup quickstart test check format docs proofs benchmarks schema clean
 

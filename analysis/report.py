@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.figures import draw_trade_off, save_figure
 from analysis.trials import describe, hyperparameters
 from hikaku.metrics import METRICS, definition_of
+from hikaku.record import SAMPLES_FILE
 from hikaku.tracking import Run, StudyRuns, read_study_runs
 
 OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
@@ -26,7 +27,10 @@ ALWAYS = (
 ANSWER = (
     "test/perplexity",
     "test/bits_per_character",
+    "test/character_accuracy",
+    "test/degradation",
     "test/retention/",
+    "divergence/",
     "efficiency/trainable_parameters",
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
@@ -107,8 +111,8 @@ class Report:
 
     def as_markdown(self) -> str:
         """Return report.md."""
-        parts = [self._head(), self._answer(), self._trade_off(), self._table_of_trials(), self._provenance(), self._definitions()]
-        return "\n\n".join(parts) + "\n"
+        parts = [self._head(), self._answer(), self._trade_off(), *self._classes(), self._samples(), self._table_of_trials()]
+        return "\n\n".join(filter(None, [*parts, self._provenance(), self._definitions()])) + "\n"
 
     def write(self, folder: Path) -> Path:
         """Return the path of report.md after writing it, its figure and report.json into the folder."""
@@ -129,15 +133,47 @@ class Report:
         return "\n\n".join(filter(None, [f"# {self.runs.name}", described, f"{len(self.runs.trials)} trials: {told}. {judged}"]))
 
     def _answer(self) -> str:
-        rows = dict(sorted(self.best.items()))
-        columns = {"base": self.runs.base, **{f"best {arm}": run for arm, run in rows.items()}}
-        present = {title: run for title, run in columns.items() if run is not None}
-        names = self._expand(ANSWER, list(present.values()))
-        lines = [_row(["", *present]), _row(["---", *["---:"] * len(present)])]
-        lines += [_row([f"`{name}`", *(_format(run.metrics.get(name), name) for run in present.values())]) for name in names]
-        recipes = [f"- best {arm}: `{run.uid}`, {_recipe(run)}" for arm, run in rows.items()]
+        lines = self._comparison(ANSWER)
+        recipes = [f"- best {arm}: `{run.uid}`, {_recipe(run)}" for arm, run in sorted(self.best.items())]
         note = "One seed a trial: how much of a difference is chance is not known from this table."
         return "\n".join(["## The best of each arm beside the base", "", *lines, "", *recipes, "", note])
+
+    @cached_property
+    def _compared(self) -> dict[str, Run]:
+        """Return the base and the best of each arm by their titles."""
+        base = {"base": self.runs.base} if self.runs.base else {}
+        return base | {f"best {arm}": run for arm, run in sorted(self.best.items())}
+
+    def _comparison(self, wanted: Sequence[str]) -> list[str]:
+        """Return a table's lines, a metric a row, for the base and the best of each arm; no line where none has any."""
+        names = self._expand(wanted, list(self._compared.values()))
+        rows = [_row([f"`{name}`", *(_format(run.metrics.get(name), name) for run in self._compared.values())]) for name in names]
+        return [_row(["", *self._compared]), _row(["---", *["---:"] * len(self._compared)]), *rows] if rows else []
+
+    def _classes(self) -> list[str]:
+        """Return the sections by script, by part of speech, by stratum and by domain, each where there is something to say."""
+        sections = {
+            "By script": ["test/script/"],
+            "By part of speech": ["test/word/"],
+            "By stratum": ["test/stratum/"],
+            "By domain": ["test/domain/"],
+        }
+        tables = {title: self._comparison(names) for title, names in sections.items()}
+        return ["\n".join([f"## {title}", "", *lines]) for title, lines in tables.items() if lines]
+
+    def _samples(self) -> str:
+        """Return what the base and the best write after the same openings; empty where none was kept."""
+        written: dict[str, list[str]] = {}
+        for title, run in self._compared.items():
+            with self.runs.artifact(run, SAMPLES_FILE) as path:
+                samples: list[dict[str, str]] = [] if path is None else json.loads(path.read_text(encoding="utf-8"))
+                for sample in samples:
+                    lines = written.setdefault(
+                        f"**{sample['document']}**: {_quote(sample['given'])}", [f"- text: {_quote(sample['expected'])}"]
+                    )
+                    lines.append(f"- {title}: {_quote(sample['written'])}")
+        blocks = ["\n".join([heading, "", *lines]) for heading, lines in written.items()]
+        return "\n\n".join(["## What they write", *blocks]) if blocks else ""
 
     def _trade_off(self) -> str:
         legend = "Filled marks trained their whole budget; open marks were pruned, and stand where they were ended."
@@ -218,6 +254,12 @@ def _recipe(run: Run) -> str:
         for name, value in shown.items()
         if name != "method.name"
     )
+
+
+def _quote(text: str) -> str:
+    """Return a text on one line, with nothing in it that markdown would take for its own."""
+    plain = " ".join(text.split()).replace("`", "'")
+    return f"`{plain}`" if plain else "(nothing)"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -98,6 +98,38 @@ def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_
 
 
 @app.command()
+def evaluate(  # noqa: PLR0913, PLR0917
+    model: Annotated[str, typer.Argument(metavar="MODEL_OR_TRIAL", help="model folder, or study/arm/number of a trial")],
+    tasks: Annotated[str, typer.Option(help="tasks, with commas between: jcommonsenseqa, bleu")],
+    data: Annotated[list[str], typer.Option(metavar="[TASK=]FILE", help="the items; for bleu also two parallel files, A,B")],
+    few_shot: Annotated[int, typer.Option(min=0, help="solved examples before each question")] = 0,
+    examples: Annotated[str | None, typer.Option(metavar="FILE", help="where few-shot examples are drawn from")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first items of each task")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="draws the few-shot examples")] = 0,
+    prompt: Annotated[str, typer.Option(help="what bleu writes after, around {prompt}")] = "{prompt}",
+    new_tokens: Annotated[int, typer.Option(min=1, help="tokens that bleu writes at most")] = 128,
+    similarity: Annotated[str | None, typer.Option(metavar="ID@COMMIT", help="model for semantic similarity, beside bleu")] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put tasks to a saved model: likelihoods of choices, or texts it writes against references."""
+    from hikaku.places import state_root
+    from hikaku.saved_models import find_model
+    from hikaku.task_run import print_tasks, read_tasks, run_tasks
+    from trainables.evaluation.tasks import Settings
+
+    settings = Settings(
+        few_shot=few_shot, examples=examples, limit=limit, seed=seed, prompt=prompt, new_tokens=new_tokens, similarity=similarity
+    )
+    chosen = read_tasks(tasks, data, settings)
+    done = run_tasks(find_model(model, state_root(state)), chosen)
+    if as_json:
+        _print_json(done.as_json())
+    else:
+        print_tasks(done)
+
+
+@app.command()
 def ui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None,
     overrides: Overrides = [],  # noqa: B006

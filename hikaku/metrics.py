@@ -1,10 +1,12 @@
 # ruff: noqa: E501 - a table: one row per metric
 """Every number hikaku reports: name, unit, direction and definition.
 
-One row per metric; a name with `{set}` stands for one metric per named data set. Code that reports a
+One row per metric; a name with `{set}` or the like stands for one metric per set, script, part of speech or stratum. Such a
+metric under `test/` is the same on the test documents. Code that reports a
 number under a name that is not here is refused (`definition_of` raises), and `docs/metrics.md` is generated from this table.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,9 +43,16 @@ METRICS: tuple[Metric, ...] = (
         "minimize",
         "Sum of nats / ln 2 over the number of UTF-8 bytes of the adaptation set's validation documents.",
     ),
+    Metric(
+        "eval/character_accuracy",
+        "1",
+        "maximize",
+        "Share of the adaptation set's validation characters of which every covering token was the likeliest, the text before given.",
+    ),
     Metric("test/perplexity", "1", "minimize", "As eval/perplexity, on the test documents; only for the base and the best of each arm."),
     Metric("test/nats_per_token", "nat/token", "minimize", "As eval/nats_per_token, on the test documents."),
     Metric("test/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, on the test documents."),
+    Metric("test/character_accuracy", "1", "maximize", "As eval/character_accuracy, on the test documents."),
     Metric("test/bits_per_byte", "bit/byte", "minimize", "As eval/bits_per_byte, on the test documents."),
     Metric(
         "retained/{set}/bits_per_byte", "bit/byte", "minimize", "Bits per byte on the validation documents of a set that is to be retained."
@@ -54,8 +63,35 @@ METRICS: tuple[Metric, ...] = (
         "maximize",
         "The base's bits per byte over the trial's on the set's validation documents; 1 is nothing forgotten, above 1 is improved.",
     ),
-    Metric("test/retained/{set}/bits_per_byte", "bit/byte", "minimize", "As retained, on the set's test documents."),
-    Metric("test/retention/{set}", "1", "maximize", "As retention, on the set's test documents."),
+    Metric(
+        "divergence/{set}",
+        "nat/token",
+        "minimize",
+        "KL(base || trial) of the next token, mean over about 2,048 tokens of the set's validation documents; 0 is the base itself.",
+    ),
+    Metric("domain/{set}/perplexity", "1", "minimize", "As eval/perplexity, on the validation documents of a set with role domain."),
+    Metric("domain/{set}/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, on the same documents."),
+    Metric(
+        "script/{script}/bits_per_character",
+        "bit/character",
+        "minimize",
+        "Nats of the characters of a script / ln 2 over their number, on the adaptation set's validation documents; a token's nats are shared evenly over its bytes.",
+    ),
+    Metric("script/{script}/accuracy", "1", "maximize", "Share of a script's characters of which every covering token was the likeliest."),
+    Metric(
+        "word/{part}/bits_per_character", "bit/character", "minimize", "As by script, by Sudachi's part of speech; Japanese documents only."
+    ),
+    Metric(
+        "word/{part}/accuracy", "1", "maximize", "Share of the words of a part of speech of which every covering token was the likeliest."
+    ),
+    Metric(
+        "stratum/{stratum}/bits_per_character",
+        "bit/character",
+        "minimize",
+        "As eval/bits_per_character, on the documents of one stratum: complexity of Japanese, or length of an answer (trainables/corpora/complexity.py).",
+    ),
+    Metric("stratum/{stratum}/accuracy", "1", "maximize", "As eval/character_accuracy, on the documents of one stratum."),
+    Metric("test/degradation", "1", "minimize", "test/perplexity less eval/perplexity: what was flattered by choosing on validation."),
     Metric("train/tokens", "tokens", "none", "Tokens trained when the run ended."),
     Metric("train/loss", "nat/token", "minimize", "Mean nats per trained token since the previous point of the curve."),
     Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),
@@ -103,13 +139,31 @@ METRICS: tuple[Metric, ...] = (
         "Tokens at which the smoothed training loss had made 95 % of its whole improvement.",
     ),
     Metric("convergence/seconds_to_95", "s", "minimize", "Training seconds at the same point."),
+    Metric("task/{task}/items", "items", "none", "Items of a task that the model was asked."),
+    Metric("task/{task}/accuracy", "1", "maximize", "Share of items whose right choice has the fewest nats after the prompt."),
+    Metric("task/{task}/accuracy_low", "1", "maximize", "Lower end of the accuracy's 95 % Wilson interval."),
+    Metric("task/{task}/accuracy_high", "1", "maximize", "Upper end of the accuracy's 95 % Wilson interval."),
+    Metric("task/{task}/accuracy_by_character", "1", "maximize", "As accuracy, with a choice's nats divided by its characters."),
+    Metric("task/{task}/bleu_words", "1", "maximize", "sacrebleu's corpus BLEU, 0 to 100, over Sudachi words."),
+    Metric("task/{task}/bleu_characters", "1", "maximize", "sacrebleu's corpus BLEU, 0 to 100, over characters."),
+    Metric("task/{task}/chrf_words", "1", "maximize", "sacrebleu's corpus chrF++, 0 to 100: characters, and Sudachi words up to pairs."),
+    Metric("task/{task}/chrf_characters", "1", "maximize", "sacrebleu's corpus chrF, 0 to 100, over characters alone."),
+    Metric(
+        "task/{task}/semantic_similarity",
+        "1",
+        "maximize",
+        "Mean cosine of the embeddings of answers and references by sentence-transformers, where the extra is installed.",
+    ),
 )
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
+_PATTERNS = [
+    (re.compile("[^/]+".join(map(re.escape, re.split(r"\{\w+\}", metric.name)))), metric) for metric in METRICS if "{" in metric.name
+]
 
 
 def definition_of(name: str) -> Metric:
-    """Return the row that defines a metric's name, with `{set}` matching any one data set's name.
+    """Return the row that defines a metric's name, with `{set}` and its like matching any one name.
 
     Raises KeyError for a name that no row defines. Names under `own/` are a study's own functions.
     """
@@ -117,12 +171,11 @@ def definition_of(name: str) -> Metric:
         return _BY_NAME[name]
     if name.startswith("own/"):
         return Metric(name, "as the study's function returns", "none", "A function named in the study file.")
-    for metric in METRICS:
-        before, found, after = metric.name.partition("{set}")
-        if found and name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after):
-            between = name[len(before) : len(name) - len(after)]
-            if "/" not in between:
+    for pattern, metric in _PATTERNS:
+        if pattern.fullmatch(name.removeprefix("test/")):
+            if not name.startswith("test/"):
                 return metric
+            return Metric(f"test/{metric.name}", metric.unit, metric.direction, f"As {metric.name}, on the test documents.")
     raise KeyError(f"no metric is named {name!r}")
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.json"  # of the base and the best: given, written, expected
 DOCUMENTS_FILE = "documents.parquet"  # per-document nats, tokens, characters, bytes, of every split opened
 WEIGHTS_FOLDER = "weights"  # the adapter or the full model after the last step, safetensors and JSON
 CHECKPOINTS_FOLDER = "checkpoints"

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from hikaku.closing import OPENINGS_FILE
 from hikaku.objectives import objective_value
 from hikaku.pruner import ENDING
-from hikaku.record import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
+from hikaku.record import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
 from hikaku.study import Study
 from hikaku.trial_store import outcome_of, rungs_of, status_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
 PLACES = ("uid", "folder", "model.folder", "data.folder", "data.base_result_folder")  # of this machine: no part of an answer
-RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE)
+RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, SAMPLES_FILE)
 
 
 def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial], *, finished: bool) -> "RunRecord":

@@ -209,6 +209,7 @@ def _check_metric(study: "Study", where: str, metric: str) -> None:
     if metric.startswith("own/") and metric.removeprefix("own/") not in study.own_metrics:
         raise refusal(where, repr(metric), f"own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
     if "{set}" in row.name:
-        retained = [name for name, data in study.data.items() if data.role == "retain"]
-        if metric.split("/")[1] not in retained:
-            raise refusal(where, repr(metric), f"the sets with role retain ({', '.join(retained) or 'none'})")
+        role = "domain" if metric.startswith("domain/") else "retain"
+        named = [name for name, data in study.data.items() if data.role == role]
+        if metric.split("/")[1] not in named:
+            raise refusal(where, repr(metric), f"the sets with role {role} ({', '.join(named) or 'none'})")

@@ -1,6 +1,9 @@
 """Packing loses no token, rows predict every token once, the folder is complete or absent."""
 
+import hashlib
 import os
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +13,73 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.texts import draw_texts, join_targets, write_byte_model, write_jsonl
-from trainables.corpora.packing import choose_within, cut_rows, pack_blocks
+from trainables.corpora.packing import IGNORED, Blocks, Passage, choose_within, count_padding, cut_rows, pack_blocks
 from trainables.corpora.prepare import digest_data, load_text_tokenizer, prepare_data
-from trainables.corpora.prepared import load_card, split_folder
+from trainables.corpora.prepared import TRAIN_FILES, load_card, split_folder
 from trainables.corpora.sources import DataSet, read_texts
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
-DOCUMENTS = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=40).map(lambda ids: np.array(ids, np.int32)), min_size=1, max_size=8)
+TEXTS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
+DOCUMENTS = st.lists(st.tuples(TEXTS, st.lists(st.integers(1, 50), max_size=40)), min_size=1, max_size=12)  # texts and their prompts
+START, END = 0, 60
+
+
+def _passages(documents: list[tuple[list[int], list[int]]], *, ended: bool) -> list[Passage]:
+    """Return passages in which every token is unlike all others, so that each can be found again."""
+    passages: list[Passage] = []
+    for number, (text, prompt) in enumerate(documents):
+        tokens = [START, *prompt, *text] + [END] * ended
+        passages.append(Passage(np.arange(len(tokens), dtype=np.int32) + 1000 * (number + 1), 1 + len(prompt)))
+    return passages
+
+
+@settings(max_examples=100, deadline=None)
+@given(DOCUMENTS, st.integers(1, 33))
+def test_packing_learns_every_token_of_every_text_once_and_no_prompt(documents: list[tuple[list[int], list[int]]], length: int) -> None:
+    passages = _passages(documents, ended=True)
+    inputs, targets, positions = pack_blocks(passages, length)
+    learnt = sorted(targets[targets != IGNORED].tolist())
+    assert learnt == sorted(token for passage in passages for token in passage.tokens[passage.given :].tolist())
+    assert {int(passage.tokens[-1]) for passage in passages} <= set(learnt)  # every document's end
+    assert (inputs[targets != IGNORED] == targets[targets != IGNORED] - 1).all()  # each from the token before it
+    for row, padding in enumerate(count_padding(targets)):
+        used = length - padding
+        starts = [place for place in range(used) if positions[row, place] == 0]
+        assert starts[0] == 0
+        for first, after in zip(starts, [*starts[1:], used], strict=True):
+            assert np.diff(inputs[row, first:after]).tolist() == [1] * (after - first - 1)  # nothing of another document
+            assert positions[row, first:after].tolist() == list(range(after - first))
+        assert (inputs[row, used:] == 0).all()
+        assert positions[row, used:].tolist() == list(range(padding))
+
+
+@settings(max_examples=60, deadline=None)
+@given(DOCUMENTS, st.integers(8, 33))
+def test_packing_opens_no_block_while_another_has_room(documents: list[tuple[list[int], list[int]]], length: int) -> None:
+    padding = sorted(count_padding(pack_blocks(_passages(documents, ended=True), length).targets).tolist())
+    used = [length - each for each in padding]
+    assert all(one + other > length for one, other in pairwise(used))  # no two blocks would fit into one
+
+
+def test_a_hundred_thousand_pieces_are_packed_in_seconds() -> None:
+    lengths = np.random.default_rng(1).lognormal(5, 1, 100_000).astype(int) + 2
+    began = time.process_time()
+    blocks = pack_blocks([Passage(np.zeros(length, np.int32)) for length in lengths], 1024)
+    assert time.process_time() - began < 20
+    assert count_padding(blocks.targets).sum() / blocks.targets.size < 0.001
 
 
 @settings(max_examples=60, deadline=None)
 @given(DOCUMENTS, st.integers(1, 33))
-def test_packing_loses_no_token_and_pads_none(documents: list[np.ndarray], length: int) -> None:
-    blocks = pack_blocks(documents, 0, length)
-    stream = [token for tokens in documents for token in (0, *tokens.tolist())]
-    targets = blocks[:, 1:].flatten().tolist()
-    assert blocks.shape[1] == length + 1
-    assert (blocks[1:, 0] == blocks[:-1, -1]).all()  # overlapping by one token
-    assert blocks[0, 0] == 0
-    ring = stream[1:] + stream[:1]
-    assert targets[: len(ring)] == ring  # every token of the ring is a target, in order
-    assert targets[len(ring) :] == (ring * (1 + length))[: len(targets) - len(ring)]
-    assert len(targets) - len(stream) < length
-
-
-@settings(max_examples=60, deadline=None)
-@given(DOCUMENTS, st.integers(1, 33))
-def test_rows_predict_every_token_once_from_what_came_before(documents: list[np.ndarray], length: int) -> None:
-    inputs, targets, owners = cut_rows(documents, 0, length)
+def test_rows_predict_every_token_once_from_what_came_before(documents: list[tuple[list[int], list[int]]], length: int) -> None:
+    passages = _passages(documents, ended=False)
+    inputs, targets, owners = cut_rows(passages, length)
     assert inputs.shape == targets.shape == (len(owners), length)
-    assert (inputs[targets < 0] == 0).all()
-    for place, tokens in enumerate(documents):
-        assert join_targets(targets, owners, place) == tokens.tolist()
-        assert join_targets(np.where(targets >= 0, inputs, -100), owners, place) == [0, *tokens.tolist()[:-1]]
+    for place, (tokens, context) in enumerate(passages):
+        assert join_targets(targets, owners, place) == tokens[context:].tolist()
+        assert join_targets(np.where(targets >= 0, inputs, -100), owners, place) == tokens[context - 1 : -1].tolist()
+        first = inputs[owners == place][0]
+        assert first[0] == tokens[0] or context > length  # the prompt is there, unless it fills rows of its own
 
 
 def test_caps_take_whole_documents_and_always_one() -> None:
@@ -83,11 +120,14 @@ def test_the_folder_holds_the_texts_and_their_counts(tmp_path: Path, model: Path
             assert table["bytes"].tolist() == table["tokens"].tolist() == [len(text.encode()) for text in texts]
             _, targets, owners = (np.load(folder / f"{array}.npy", mmap_mode="r") for array in ("inputs", "targets", "rows"))
             assert [len(join_targets(targets, owners, place)) for place in range(len(texts))] == table["tokens"].tolist()
-    blocks = np.load(tmp_path / "data" / "train.npy", mmap_mode="r")
+    blocks = Blocks(*(np.load(tmp_path / "data" / name, mmap_mode="r") for name in TRAIN_FILES))
     trained = read_texts(sets["japanese"]).splits["train"]
-    assert blocks.shape == (card.train_blocks, 25)
-    assert 0 <= blocks[:, 1:].size - sum(len(document.text.encode()) + 1 for document in trained) < 24
-    assert (blocks == 0).sum() >= len(trained)
+    assert {array.shape for array in blocks} == {(card.train_blocks, 24)}
+    assert {array.dtype for array in blocks} == {np.dtype(np.int32)}
+    assert card.train_tokens == (blocks.targets >= 0).sum() == sum(len(document.text.encode()) + 1 for document in trained)
+    assert (blocks.targets == 0).sum() == len(trained)  # 0 ends every text
+    assert card.train_padding_share == pytest.approx(1 - card.train_tokens / blocks.targets.size)  # without prompts
+    assert card.train_digest == hashlib.sha256(b"".join(array.tobytes() for array in blocks)).hexdigest()
 
 
 def test_caps_are_kept_and_accounted_for(tmp_path: Path, model: Path) -> None:
@@ -151,5 +191,6 @@ def test_real_texts_are_prepared(tmp_path: Path) -> None:
     assert load_text_tokenizer(real / "tokenizers" / "qwen2").start == 151_643
     llama = load_text_tokenizer(real / "models" / "stories260K-hf")
     assert (llama.start, llama.end) == (1, 2)
-    blocks = np.load(tmp_path / "models" / "stories260K-hf" / "train.npy")
-    assert 0 < (blocks[:, :-1] == 1).sum() == (blocks[:, 1:][blocks[:, :-1] == 2] == 1).sum() + 1
+    inputs, targets, positions = (np.load(tmp_path / "models" / "stories260K-hf" / name) for name in TRAIN_FILES)
+    assert 0 < (targets == 2).sum() == (inputs == 1).sum() == ((inputs == 1) & (positions == 0)).sum()
+    assert not (targets == 1).any()

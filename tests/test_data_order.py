@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,9 +36,21 @@ def test_every_number_of_workers_trains_on_the_same_blocks(tmp_path: Path, world
 
 def test_targets_follow_their_inputs_and_the_seed_decides(tmp_path: Path) -> None:
     folder = write_data(tmp_path / "data")
-    inputs, targets = _order(folder).step_blocks(0, rank=0, world_size=1)
+    inputs, targets, positions = _order(folder).step_blocks(0, rank=0, world_size=1)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
+    assert inputs.shape == targets.shape == positions.shape
     assert not torch.equal(inputs, _order(folder, seed=2).step_blocks(0, rank=0, world_size=1)[0])
+
+
+def test_steps_follow_from_the_tokens_that_are_trained(tmp_path: Path) -> None:
+    folder = write_data(tmp_path / "data")
+    targets = np.load(folder / "train_targets.npy")
+    targets[: BLOCKS // 2, 3:] = -100  # prompts or padding: these blocks train three tokens each
+    np.save(folder / "train_targets.npy", targets)
+    for seed, tokens in ((1, 1), (1, 60), (2, 300), (2, 228), (3, 229), (3, 1000)):
+        order = _order(folder, seed)
+        trained = np.cumsum([int((order.step_blocks(step, rank=0, world_size=1)[1] >= 0).sum()) for step in range(30)])
+        assert order.count_steps(tokens) == int((trained < tokens).sum()) + 1
 
 
 def test_blocks_of_another_length_are_refused(tmp_path: Path) -> None:

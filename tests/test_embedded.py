@@ -13,7 +13,7 @@ from trainables.corpora.prepare import load_text_tokenizer, prepare_data
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.embedded import SMALL, TINY, embedded_digest, embedded_folder, embedded_shape, ensure_embedded, pretraining_texts
-from trainables.evaluation import evaluate
+from trainables.evaluation.nats import evaluate
 from trainables.model import count_parameters, load_model
 from trainables.model_shape import read_model_shape
 

@@ -53,8 +53,8 @@ def plain_loop(config: TrialConfig) -> tuple[list[float], list[float]]:
         share = 0.1 + 0.9 * (1 + math.cos(math.pi * (step - 4) / 16)) / 2
         for group in optimizer.param_groups:
             group["lr"] = config.optimizer.learning_rate * (warm if step < 4 else share)
-        inputs, targets = order.step_blocks(step, rank=0, world_size=1)
-        logits = model(input_ids=inputs.long()).logits
+        inputs, targets, positions = order.step_blocks(step, rank=0, world_size=1)
+        logits = model(input_ids=inputs.long(), position_ids=positions.long()).logits
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.long().flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -176,13 +176,13 @@ def test_a_step_does_not_depend_on_how_it_is_divided(root: Path, method: str) ->
 
 def test_targets_that_are_ignored_count_in_neither_loss_nor_tokens(root: Path) -> None:
     config = _config(root, "full")
-    inputs, targets = DataOrder(Path(config.data.folder), config.batch, config.seed).step_blocks(0, rank=0, world_size=1)
+    inputs, targets, positions = DataOrder(Path(config.data.folder), config.batch, config.seed).step_blocks(0, rank=0, world_size=1)
     targets = targets.clone()
     targets[:5, -9:] = IGNORED  # in the micro-batches of the first five blocks only: a mean of means would be wrong
     engine = Engine(_build(config), config, STEPS)
-    logits = engine.model(input_ids=inputs.long()).logits.double()
+    logits = engine.model(input_ids=inputs.long(), position_ids=positions.long()).logits.double()
     truth = nn.functional.cross_entropy(logits.flatten(0, 1), targets.long().flatten(), ignore_index=IGNORED).item()
-    step = engine.train_step(inputs, targets)
+    step = engine.train_step(inputs, targets, positions)
     engine.close()
     assert step.tokens == int((targets != IGNORED).sum())
     assert step.loss == pytest.approx(truth, rel=1e-6)

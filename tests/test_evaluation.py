@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from tests.texts import draw_texts, write_byte_model, write_jsonl
 from trainables.corpora.prepare import load_text_tokenizer, prepare_data
 from trainables.corpora.prepared import Split, load_card
 from trainables.corpora.sources import DataSet, read_texts
-from trainables.evaluation import COLUMNS, Evaluation, evaluate, read_documents, write_documents
-from trainables.evaluation.nats import perplexity
+from trainables.evaluation.documents import COLUMNS, read_documents, write_documents
+from trainables.evaluation.nats import evaluate, perplexity
 from trainables.model import load_model
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
@@ -121,7 +122,7 @@ def test_workers_share_the_rows_and_all_know_the_whole(folders: tuple[Path, Path
 def test_retention_is_the_base_over_the_trial(folders: tuple[Path, Path], split: Split, under: str) -> None:
     base = evaluate(load_model(folders[0], "fp32"), folders[1], split)
     key = f"{under}retained/english/bits_per_byte"
-    worse = Evaluation(split, base.card, base.documents.assign(nats=2 * base.documents["nats"]))
+    worse = replace(base, documents=base.documents.assign(nats=2 * base.documents["nats"]))
     assert base.metrics(base.metrics(None))[f"{under}retention/english"] == 1
     assert worse.metrics(base.metrics(None))[f"{under}retention/english"] == pytest.approx(0.5)
     assert worse.metrics(None)[key] == pytest.approx(2 * base.metrics(None)[key])

@@ -76,8 +76,11 @@ def test_token_nats_equal_a_float64_oracle() -> None:
     hidden, weight, targets = make_case(600, 997, 48, trained_head=False)
     logits = hidden.detach().double() @ weight.double().T
     oracle = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
-    assert torch.allclose(token_nats(hidden, weight, targets).double(), oracle, atol=1e-5)
-    assert token_nats(hidden.view(2, 300, 48), weight, targets.view(2, 300)).shape == (2, 300)
+    nats, hits = token_nats(hidden, weight, targets)
+    assert torch.allclose(nats.double(), oracle, atol=1e-5)
+    assert torch.equal(hits, logits.argmax(dim=1) == targets)
+    for rows in token_nats(hidden.view(2, 300, 48), weight, targets.view(2, 300)):
+        assert rows.shape == (2, 300)
 
 
 @pytest.mark.parametrize("trained_head", [False, True])

@@ -59,7 +59,7 @@ def refuse(prompts: Sequence[str], new_tokens: int) -> list[str]:
 
 
 def test_known_answers_give_the_known_accuracy(tmp_path: Path) -> None:
-    task = JCommonsenseQA(Settings(write_questions(tmp_path / "valid.json")))
+    task = JCommonsenseQA(write_questions(tmp_path / "valid.json"), Settings())
     measured = task.measure(script([0, 1, 2, 0], by_character=[0, 0, 0, 3]), refuse)
     metrics = {name.removeprefix("task/jcommonsenseqa/"): value for name, value in measured.metrics.items()}
     assert (metrics["items"], metrics["accuracy"], metrics["accuracy_by_character"]) == (4, 0.75, 0.5)
@@ -80,21 +80,21 @@ def test_known_answers_on_the_real_file(wrong: int) -> None:
     path = Path(REAL or "") / "jcommonsenseqa" / "valid-v1.3.json"
     labels = [json.loads(line)["label"] for line in path.read_text(encoding="utf-8").splitlines()]
     picks = [(label + 1) % 5 if place < wrong else label for place, label in enumerate(labels)]
-    metrics = JCommonsenseQA(Settings(str(path))).measure(script(picks), refuse).metrics
+    metrics = JCommonsenseQA(str(path), Settings()).measure(script(picks), refuse).metrics
     assert metrics["task/jcommonsenseqa/items"] == 1119
     assert metrics["task/jcommonsenseqa/accuracy"] == (1119 - wrong) / 1119
 
 
 def test_the_prompt_is_what_the_facts_say(tmp_path: Path) -> None:
     valid, train = write_questions(tmp_path / "valid.json", ASKED[:1]), write_questions(tmp_path / "train.json")
-    plain = JCommonsenseQA(Settings(valid))
+    plain = JCommonsenseQA(valid, Settings())
     instruction = "次の問いに、候補の中から最もふさわしいものを一つ選んで答える。\n\n"
     own = "問い：空から降る白いものは？\n候補：雪、石、机、歌、靴下\n答え："
     assert plain.context(plain.questions[0]) == instruction + own
     assert plain.measure(script([0]), refuse).facts["prompt"] == instruction + "問い：{question}\n候補：{choices}\n答え："
 
-    settings = Settings(valid, few_shot=2, examples=train, seed=1)
-    task = JCommonsenseQA(settings)
+    settings = Settings(few_shot=2, examples=train, seed=1)
+    task = JCommonsenseQA(valid, settings)
     context = task.context(task.questions[0])
     assert context.startswith(instruction)
     assert context.endswith(own)
@@ -103,8 +103,8 @@ def test_the_prompt_is_what_the_facts_say(tmp_path: Path) -> None:
         assert f"答え：{example.choices[example.label]}\n\n" in context
     facts = task.measure(script([0]), refuse).facts
     assert (facts["few_shot"], facts["examples_seed"]) == (2, 1)
-    assert JCommonsenseQA(settings).examples == task.examples
-    drawn = {tuple(e.question for e in JCommonsenseQA(replace(settings, seed=seed)).examples) for seed in range(20)}
+    assert JCommonsenseQA(valid, settings).examples == task.examples
+    drawn = {tuple(e.question for e in JCommonsenseQA(valid, replace(settings, seed=seed)).examples) for seed in range(20)}
     assert len(drawn) > 1
     assert not any(ASKED[0][0] in questions for questions in drawn)  # what is asked is never shown with its answer
 
@@ -146,22 +146,22 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("a\n")
     (tmp_path / "gap.txt").write_text("a\n\n")
     one, other, gap = (str(tmp_path / f"{name}.txt") for name in ("one", "other", "gap"))
-    refusals: list[tuple[Any, Settings, str]] = [
-        (JCommonsenseQA, Settings(str(tmp_path / "absent.json")), "no such file"),
-        (JCommonsenseQA, Settings(str(tmp_path / "empty.json")), "holds no item"),
-        (JCommonsenseQA, Settings(valid, few_shot=1), "without --examples"),
-        (JCommonsenseQA, Settings(valid, few_shot=1, examples=valid), "at most 0"),
-        (Bleu, Settings(valid), "prompt: "),
-        (Bleu, Settings(f"{one},{other}"), "has 2 lines and"),
-        (Bleu, Settings(f"{one},{gap}"), "gap.txt:2: is empty"),
-        (Bleu, Settings(f"{one},{one},{one}"), "two text files"),
-        (Bleu, Settings(f"{one},{one}", few_shot=1), "0 for task bleu"),
-        (Bleu, Settings(f"{one},{one}", prompt="translate"), "{prompt}"),
-        (Bleu, Settings(f"{one},{one}", similarity="own/encoder@main"), "40 hexadecimal"),
+    refusals: list[tuple[Any, str, Settings, str]] = [
+        (JCommonsenseQA, str(tmp_path / "absent.json"), Settings(), "no such file"),
+        (JCommonsenseQA, str(tmp_path / "empty.json"), Settings(), "holds no item"),
+        (JCommonsenseQA, valid, Settings(few_shot=1), "without --examples"),
+        (JCommonsenseQA, valid, Settings(few_shot=1, examples=valid), "at most 0"),
+        (Bleu, valid, Settings(), "prompt: "),
+        (Bleu, f"{one},{other}", Settings(), "has 2 lines and"),
+        (Bleu, f"{one},{gap}", Settings(), "gap.txt:2: is empty"),
+        (Bleu, f"{one},{one},{one}", Settings(), "two text files"),
+        (Bleu, f"{one},{one}", Settings(few_shot=1), "0 for task bleu"),
+        (Bleu, f"{one},{one}", Settings(prompt="translate"), "{prompt}"),
+        (Bleu, f"{one},{one}", Settings(similarity="own/encoder@main"), "40 hexadecimal"),
     ]
-    for task, settings, says in refusals:
+    for task, data, settings, says in refusals:
         with pytest.raises(ValueError, match=says):
-            task(settings)
+            task(data, settings)
 
 
 def test_bleu_asks_for_texts_and_measures_them(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_bleu_asks_for_texts_and_measures_them(tmp_path: Path) -> None:
         asked.append((list(prompts), new_tokens))
         return [" 猫が眠る。\n次の行", "雨が降る。"]
 
-    measured = Bleu(Settings(str(path), prompt="英語：{prompt}\n日本語：", new_tokens=9)).measure(refuse_score, write)
+    measured = Bleu(str(path), Settings(prompt="英語：{prompt}\n日本語：", new_tokens=9)).measure(refuse_score, write)
     assert asked == [(["英語：The cat sleeps.\n日本語：", "英語：It rains.\n日本語："], 9)]
     expected = overlap(["猫が眠る。\n次の行", "雨が降る。"], [reference for _, reference in pairs])
     assert {name: measured.metrics[f"task/bleu/{name}"] for name in expected} == {name: each.value for name, each in expected.items()}
@@ -186,7 +186,7 @@ def test_bleu_asks_for_texts_and_measures_them(tmp_path: Path) -> None:
 
     (tmp_path / "en.txt").write_text("".join(f"{prompt}\n" for prompt, _ in pairs), encoding="utf-8")
     (tmp_path / "ja.txt").write_text("".join(f"{reference}\n" for _, reference in pairs), encoding="utf-8")
-    measured = Bleu(Settings(f"{tmp_path / 'en.txt'},{tmp_path / 'ja.txt'}")).measure(refuse_score, write)
+    measured = Bleu(f"{tmp_path / 'en.txt'},{tmp_path / 'ja.txt'}", Settings()).measure(refuse_score, write)
     expected = overlap(["猫が眠る。", "雨が降る。"], [reference for _, reference in pairs])
     assert measured.metrics["task/bleu/bleu_words"] == expected["bleu_words"].value
 
@@ -198,8 +198,8 @@ def refuse_score(continuations: Sequence[Continuation]) -> list[Score]:
 def test_an_absent_extra_is_said_and_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "find_spec", lambda name: None)
     (tmp_path / "one.txt").write_text("雨\n")
-    settings = Settings(f"{tmp_path / 'one.txt'},{tmp_path / 'one.txt'}", similarity=f"own/encoder@{'0' * 40}")
-    measured = Bleu(settings).measure(refuse_score, lambda prompts, new_tokens: ["雨"])
+    settings = Settings(similarity=f"own/encoder@{'0' * 40}")
+    measured = Bleu(f"{tmp_path / 'one.txt'},{tmp_path / 'one.txt'}", settings).measure(refuse_score, lambda prompts, new_tokens: ["雨"])
     assert "task/bleu/semantic_similarity" not in measured.metrics
     assert str(measured.facts["semantic_similarity"]).startswith("absent: sentence-transformers is not installed")
 

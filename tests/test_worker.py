@@ -163,8 +163,8 @@ def test_a_gradient_that_is_no_number_ends_the_trial_within_one_step(
     class Poisoned(trainables.engine.NatsModule):
         steps = 0
 
-        def forward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
-            nats = super().forward(inputs_bt, targets_bt)
+        def forward(self, inputs_bt: Tensor, targets_bt: Tensor, positions_bt: Tensor) -> Tensor:
+            nats = super().forward(inputs_bt, targets_bt, positions_bt)
             Poisoned.steps += 1
             return nats if Poisoned.steps < 9 else nats + (0 * nats).sqrt()  # the third step's loss is right, its gradient 0 / 0
 
@@ -248,7 +248,7 @@ def test_own_metrics_are_functions_of_model_and_data(root: Path) -> None:
 
 
 def embedding_norm(model: Any, data_folder: Path) -> float:
-    assert (data_folder / "train.npy").exists()
+    assert (data_folder / "card.json").exists()
     assert not model.training
     return float(model.get_input_embeddings().weight.norm())
 

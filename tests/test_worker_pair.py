@@ -68,8 +68,8 @@ class _Only(Referee):
 class _Poisoned(trainables.engine.NatsModule):
     """The loss of this worker is right, its gradient is 0 / 0."""
 
-    def forward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        nats = super().forward(inputs_bt, targets_bt)
+    def forward(self, inputs_bt: Tensor, targets_bt: Tensor, positions_bt: Tensor) -> Tensor:
+        nats = super().forward(inputs_bt, targets_bt, positions_bt)
         return nats + (0 * nats).sqrt()
 
 

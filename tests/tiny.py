@@ -10,7 +10,9 @@ from torch import Tensor
 
 from hikaku.record import RungReport
 from trainables.config import TrialConfig
-from trainables.corpora.prepared import Card, SetCard, SplitCounts
+from trainables.corpora.attribution import PARTS, Attribution, save_attribution
+from trainables.corpora.prepared import TRAIN_FILES, Card, SetCard, SplitCounts
+from trainables.corpora.scripts import SCRIPTS
 
 torch.set_num_threads(1)  # so small a model is slower on several threads
 
@@ -62,7 +64,11 @@ def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
     import pandas as pd
 
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "train.npy", draw_tokens(blocks, SEQUENCE + 1, seed=3))
+    tokens = draw_tokens(blocks, SEQUENCE + 1, seed=3)
+    positions = np.tile(np.arange(SEQUENCE, dtype=np.int32), (blocks, 1))
+    positions[::2, SEQUENCE // 2 :] -= SEQUENCE // 2  # two documents in every second block
+    for name, array in zip(TRAIN_FILES, (tokens[:, :-1], tokens[:, 1:], positions), strict=True):
+        np.save(folder / name, array)
     sets = {}
     roles: dict[str, Literal["adapt", "retain"]] = {"japanese": "adapt", "english": "retain"}
     for number, (name, role) in enumerate(roles.items()):
@@ -78,13 +84,36 @@ def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
             np.save(place / "targets.npy", targets)
             np.save(place / "rows.npy", np.arange(6, dtype=np.int32))
             texts = {"id": [f"{split}-{row}" for row in range(6)], "tokens": lengths, "characters": 2 * lengths, "bytes": 5 * lengths}
-            pd.DataFrame(texts | {"text": ["…"] * 6}).to_parquet(place / "documents.parquet")
+            pd.DataFrame(texts | {"text": ["…"] * 6, "stratum": ["simple", "complex"] * 3}).to_parquet(place / "documents.parquet")
+            save_attribution(place, two_characters_a_token(int(lengths.sum())))
             total = int(lengths.sum())
             counts[split] = SplitCounts(documents=6, characters=2 * total, bytes=5 * total, tokens=total)
         sets[name] = SetCard(role=role, digest=name, splits=counts, read=12, used=12)
-    card = Card(sequence_length=SEQUENCE, train_blocks=blocks, tokenizer_digest="tiny", request="tiny", sets=sets)
+    card = Card(
+        sequence_length=SEQUENCE,
+        train_blocks=blocks,
+        train_tokens=blocks * SEQUENCE,
+        train_padding_share=0.0,
+        train_digest="tiny",
+        tokenizer_digest="tiny",
+        request="tiny",
+        sets=sets,
+    )
     (folder / "card.json").write_text(card.model_dump_json(), encoding="utf-8")
     return folder
+
+
+def two_characters_a_token(tokens: int) -> Attribution:
+    """Return an attribution in which every token is two characters, kanji and hiragana in turn, and no word is known."""
+    classes = np.where(np.arange(tokens) % 2, SCRIPTS.index("hiragana"), SCRIPTS.index("kanji"))
+    located = np.repeat(np.arange(tokens), 2)
+    return Attribution(
+        script_shares=np.eye(len(SCRIPTS), dtype=np.float32)[classes],
+        part_shares=np.zeros((tokens, len(PARTS)), np.float32),
+        characters=np.column_stack([np.repeat(classes, 2), located, located]).astype(np.int32),
+        words=np.zeros((0, 3), np.int32),
+        word_characters=np.zeros(len(PARTS), np.int64),
+    )
 
 
 def make_config(root: Path, *, method: dict[str, Any] | None = None, folder: str = "trial", **sections: Any) -> TrialConfig:

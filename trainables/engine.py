@@ -110,22 +110,22 @@ class Engine:
         """Return the highest rate of the schedule, read back from the optimizer."""
         return float(self._deepspeed.basic_optimizer.param_groups[0]["initial_lr"])
 
-    def train_step(self, inputs_nt: Tensor, targets_nt: Tensor, *, flag: bool = False) -> Step:
+    def train_step(self, inputs_nt: Tensor, targets_nt: Tensor, positions_nt: Tensor, *, flag: bool = False) -> Step:
         """Train one step on this worker's blocks [n, sequence_length] and return what happened, the same on all workers.
 
         Targets that are IGNORED are not trained. The loss is the nats of all micro-batches and workers over the trained tokens of
         the step, so it does not depend on how the step is divided. Weights stay as they were where loss or gradient is not finite.
         """
-        inputs, targets = inputs_nt.to(self.device).long(), targets_nt.to(self.device).long()
+        inputs, targets, positions = (each.to(self.device).long() for each in (inputs_nt, targets_nt, positions_nt))
         tokens = self._sum((targets != IGNORED).sum())
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         if self._config.method.name == "lora" and self._config.model.precision == "fp16":
             self._loss_scale = tokens / self.world_size
-        micro_batches = list(zip(self._divide(inputs), self._divide(targets), strict=True))
-        for index, (input_bt, target_bt) in enumerate(micro_batches, start=1):
+        micro_batches = list(zip(*map(self._divide, (inputs, targets, positions)), strict=True))
+        for index, micro_batch in enumerate(micro_batches, start=1):
             self._deepspeed.set_gradient_accumulation_boundary(index == len(micro_batches))
             with self.autocast():
-                nats = self._deepspeed(input_bt, target_bt)
+                nats = self._deepspeed(*micro_batch)
             total += nats.detach()
             # DeepSpeed averages over workers; times their number, the average is the sum again.
             self._deepspeed.backward(nats * (self._loss_scale * self.world_size / tokens), scale_wrt_gas=False)

@@ -22,7 +22,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden_td.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
             logits = _product(hidden_td[rows], weight_vd.T)
-            nats, scale = _exponentiate(logits, targets_t[rows])
+            nats, scale, _ = _exponentiate(logits, targets_t[rows])
             total += nats.sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
@@ -61,28 +61,30 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chu
 
 
 @torch.no_grad()
-def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> Tensor:
-    """Return the float32 nats of every target, shaped like `targets`, 0 where it is IGNORED."""
+def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return float32 nats and bool hits, both shaped like `targets`: whether no token was likelier. 0 and False where IGNORED."""
     flat, wanted = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
     nats = torch.empty(wanted.shape, dtype=torch.float32, device=hidden.device)
+    hits = torch.empty(wanted.shape, dtype=torch.bool, device=hidden.device)
     chunk_tokens = chunk_tokens or loss_chunk_tokens(weight.shape[0])
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, flat.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
-            nats[rows] = _exponentiate(_product(flat[rows], weight.T), wanted[rows])[0]
-    return nats.reshape(targets.shape)
+            nats[rows], _, hits[rows] = _exponentiate(_product(flat[rows], weight.T), wanted[rows])
+    return nats.reshape(targets.shape), hits.reshape(targets.shape)
 
 
-def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return nats [t] and the scale [t, 1] that makes probabilities of the logits, which become exp(logit - largest) in place.
+def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return nats [t], the scale [t, 1] that makes probabilities of the logits, and whether no token was likelier [t].
 
-    Both are 0 where the target is IGNORED.
+    The logits become exp(logit - largest) in place. All three are 0 where the target is IGNORED.
     """
     counted = (targets_t != IGNORED).unsqueeze(1)
     picked = logits_tv.gather(1, targets_t.clamp(min=0).unsqueeze(1))
     largest = logits_tv.amax(dim=1, keepdim=True)
     sums = logits_tv.sub_(largest).exp_().sum(dim=1, keepdim=True)
-    return ((sums.log() + largest - picked) * counted).squeeze(1), counted / sums
+    nats = (sums.log() + largest - picked) * counted
+    return nats.squeeze(1), counted / sums, ((picked >= largest) & counted).squeeze(1)
 
 
 def _differentiate(exponentials_tv: Tensor, scale_t1: Tensor, targets_t: Tensor) -> None:

@@ -10,7 +10,10 @@ import torch
 from hikaku.record import CONFIG_FILE, WEIGHTS_FOLDER, Outcome, Result, load_result, save_result, write_atomically
 from trainables.config import TrialConfig
 from trainables.engine import autocast, barrier, device_of_worker, join_group
-from trainables.evaluation import evaluate, write_documents
+from trainables.evaluation.divergence import save_reference
+from trainables.evaluation.documents import write_documents
+from trainables.evaluation.nats import evaluate
+from trainables.evaluation.samples import write_samples
 from trainables.facts import read_machine
 from trainables.model import build_model, count_parameters, load_model
 
@@ -25,12 +28,14 @@ def measure_base(config: TrialConfig) -> Result:
     model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
     evaluation = evaluate(model, Path(config.data.folder), "validation")
     metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
+    metrics |= dict.fromkeys((f"divergence/{name}" for name in evaluation.card.retained), 0.0)
     metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
     result = Result(
         uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
     )
     if rank == 0:
         write_documents(Path(config.folder), evaluation.documents)
+        save_reference(model, Path(config.data.folder), Path(config.folder))
         write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
         save_result(Path(config.folder), result)
     return result
@@ -54,9 +59,13 @@ def open_test(config: TrialConfig) -> Result:
     with torch.no_grad(), autocast(config):
         evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
     base = read_base(config) if weights.exists() else evaluation.metrics(None)
-    result = result.model_copy(update={"metrics": result.metrics | evaluation.metrics(base)})
+    measured = evaluation.metrics(base)
+    measured["test/degradation"] = measured["test/perplexity"] - result.metrics["eval/perplexity"]
+    result = result.model_copy(update={"metrics": result.metrics | measured})
     if rank == 0:
         write_documents(folder, evaluation.documents)
+        with torch.no_grad(), autocast(config):
+            write_samples(model, Path(config.model.folder), Path(config.data.folder), folder)
         save_result(folder, result)
     barrier()
     return result

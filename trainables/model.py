@@ -53,9 +53,24 @@ def build_model(config: TrialConfig, weights: Path | None = None) -> Any:
     return model
 
 
-def hidden_states(model: Any, input_ids: Tensor) -> Tensor:
-    """Return the backbone's output before the head, [batch, time, hidden]; adapters are applied where there are any."""
-    return _causal(model).model(input_ids=input_ids, use_cache=False).last_hidden_state
+def hidden_states(model: Any, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
+    """Return the backbone's output before the head, [batch, time, hidden]; adapters are applied where there are any.
+
+    Where `positions` [batch, time] begin again, a document begins: transformers then masks attention to those before it.
+    """
+    packed = {} if positions is None else {"position_ids": positions}
+    return _causal(model).model(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
+
+
+@torch.no_grad()
+def isolates_documents(model: Any) -> bool:
+    """Return whether a document's hidden states are its own: seen by changing the document before it in a block."""
+    training = model.training
+    model.eval()
+    blocks = torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]], device=head_weight(model).device)
+    first, second = hidden_states(model, blocks, torch.tensor([[0, 1, 0, 1]] * 2, device=blocks.device))[:, 2:].float()
+    model.train(training)
+    return torch.allclose(first, second, rtol=1e-3, atol=1e-5)
 
 
 def head_weight(model: Any) -> Tensor:
@@ -74,9 +89,9 @@ class NatsModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def forward(self, inputs_bt: Tensor, targets_bt: Tensor, positions_bt: Tensor) -> Tensor:
         """Return the sum of nats over the targets, a float32 scalar."""
-        return linear_cross_entropy(hidden_states(self.model, inputs_bt), head_weight(self.model), targets_bt)
+        return linear_cross_entropy(hidden_states(self.model, inputs_bt, positions_bt), head_weight(self.model), targets_bt)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 
-from trainables.corpora.packing import Tokens, cut_rows
+from trainables.corpora.packing import Passage, Tokens, cut_rows
 from trainables.corpora.sources import SplitName
 from trainables.embedded import Recipe
 from trainables.loss import linear_cross_entropy
@@ -128,8 +128,8 @@ def _join(tokenizer: Any, documents: Sequence[str], separator: int) -> Tokens:
 
 
 def _batch_rows(tokenizer: Any, documents: Sequence[str], separator: int, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    tokens = [np.array(tokenizer(text)["input_ids"], np.int32) for text in documents]
-    inputs, targets, _ = cut_rows(tokens, separator, recipe.sequence_length)
+    passages = [Passage(np.array([separator, *tokenizer(text)["input_ids"]], np.int32)) for text in documents]
+    inputs, targets, _ = cut_rows(passages, recipe.sequence_length)
     pairs = zip(torch.from_numpy(inputs).long().split(recipe.blocks), torch.from_numpy(targets).long().split(recipe.blocks), strict=True)
     return list(pairs)
 

@@ -4,7 +4,6 @@ A worker runs a trial handed to it and leaves the process as it found it, so tha
 """
 
 import gc
-import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from hikaku.record import (
     CHECKPOINTS_FOLDER,
@@ -28,10 +28,13 @@ from hikaku.record import (
 from trainables.checkpoint import Checkpoint, Checkpoints, Progress, replace_folder
 from trainables.config import TrialConfig
 from trainables.convergence import convergence_metrics
+from trainables.corpora.prepared import load_card
 from trainables.data_order import DataOrder
 from trainables.efficiency import GIB, WATCHED_STEP, MemoryMeter, SpeedMeter, predict_memory
 from trainables.engine import Engine, Step, barrier, broadcast_flag, join_group
-from trainables.evaluation import Evaluation, evaluate, write_documents
+from trainables.evaluation.divergence import measure_divergence
+from trainables.evaluation.documents import write_documents
+from trainables.evaluation.nats import Evaluation, evaluate
 from trainables.facts import read_built, read_machine
 from trainables.measurement import call_own_metrics, read_base
 from trainables.model import build_model, count_parameters
@@ -82,7 +85,7 @@ class Trial:
         self.progress.started = self.progress.started or self._started
         self._wall_before, self._saved = self.progress.wall_seconds, self._started
         self.order = DataOrder(Path(config.data.folder), config.batch, config.seed)
-        self.steps = math.ceil(config.budget.tokens / (config.batch.blocks * config.batch.sequence_length))
+        self.steps = self.order.count_steps(config.budget.tokens)
         self.evaluation: Evaluation | None = None
         self.facts = read_machine(config)
         self._base = read_base(config)
@@ -118,9 +121,9 @@ class Trial:
             if self.progress.step == self.steps:
                 return Outcome.COMPLETED, ""
             began = time.perf_counter()
-            inputs, targets = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
+            blocks = self.order.step_blocks(self.progress.step, rank=self.rank, world_size=self.world_size)
             with self.memory.watch(self.engine.state()[0]) if self.speed.steps == WATCHED_STEP else nullcontext():
-                step = self.engine.train_step(inputs, targets, flag=self._checkpoint_due())
+                step = self.engine.train_step(*blocks, flag=self._checkpoint_due())
             if not step.finite:
                 return Outcome.DIVERGED, f"step {self.progress.step + 1}: loss {step.loss:g}, gradient norm {step.gradient_norm}"
             self._note(step, time.perf_counter() - began)
@@ -147,11 +150,16 @@ class Trial:
         self.model.eval()
         with self.engine.whole() as model, self.engine.autocast():
             self.evaluation = evaluate(model, Path(self.config.data.folder), "validation")
-            own = call_own_metrics(model, self.config)
+            own = call_own_metrics(model, self.config) | self._divergence(model)
         self.model.train()
         self.progress.metrics |= self.evaluation.metrics(self._base) | own
         self.progress.validation_loss = self.progress.metrics["eval/nats_per_token"]
         self.progress.evaluation_seconds += time.perf_counter() - began
+
+    def _divergence(self, model: nn.Module) -> dict[str, float]:
+        data, base = self.config.data, self.config.data.base_result_folder
+        card = load_card(Path(data.folder))
+        return measure_divergence(model, card, Path(data.folder), Path(base), Path(self.config.model.folder)) if base else {}
 
     def _note(self, step: Step, seconds: float) -> None:
         """Add a step to what is known, and a point to the curve on its cadence in tokens."""

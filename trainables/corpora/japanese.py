@@ -32,7 +32,8 @@ def split_words(text: str) -> list[Word]:
     words: list[Word] = []
     for start, part in _parts(text):
         words += [
-            Word(start + each.begin(), start + each.end(), each.surface(), tuple(each.part_of_speech())) for each in _tokenizer().tokenize(part)
+            Word(start + each.begin(), start + each.end(), each.surface(), tuple(each.part_of_speech()))
+            for each in _tokenizer().tokenize(part)
         ]
     return words
 
@@ -63,4 +64,4 @@ def surfaces(texts: Sequence[str]) -> list[list[str]]:
 def _tokenizer() -> Any:
     from sudachipy import Dictionary, SplitMode
 
-    return Dictionary(dict="core").create(mode=SplitMode.C)
+    return Dictionary(dict="core").tokenizer(mode=SplitMode.C)

@@ -1,6 +1,8 @@
 """Tokens into rows: packed blocks to train on, padded rows to evaluate with. Plain numpy."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,36 +11,93 @@ IGNORED = -100  # a target that is not counted
 Tokens = NDArray[np.int32]
 
 
-def pack_blocks(documents: Sequence[Tokens], separator: int, sequence_length: int) -> Tokens:
-    """Return int32 [blocks, sequence_length + 1]: every document behind a separator, cut into blocks that overlap by one token.
+class Passage(NamedTuple):
+    """A document as the model meets it: all its tokens, of which the first `given` are context and no targets (at least one)."""
 
-    The stream is a ring: the last block is filled from the beginning, so that no token is lost and none is padding. In every
-    block column t + 1 is column t's target; each token of the ring is a target, those of the filling twice.
+    tokens: Tokens
+    given: int = 1
+
+
+class Blocks(NamedTuple):
+    """Packed passages, int32 [blocks, sequence_length] each.
+
+    Targets are IGNORED where nothing is learnt; positions count from 0 in every piece of a passage, and in the padding.
     """
-    stream = np.concatenate([part for tokens in documents for part in (np.array([separator], np.int32), tokens)])
-    blocks = -(-len(stream) // sequence_length)
-    ring = np.resize(stream, blocks * sequence_length + 1)
-    starts = np.arange(blocks)[:, None] * sequence_length
-    return ring[starts + np.arange(sequence_length + 1)]
+
+    inputs: Tokens
+    targets: Tokens
+    positions: Tokens
 
 
-def cut_rows(documents: Sequence[Tokens], separator: int, sequence_length: int) -> tuple[Tokens, Tokens, Tokens]:
-    """Return inputs and targets, int32 [rows, sequence_length], and int32 [rows], the document each row belongs to.
+def pack_blocks(passages: Sequence[Passage], sequence_length: int) -> Blocks:
+    """Return the passages in as few blocks as best fit finds, every token that is not given a target exactly once.
 
-    A document's sequence is the separator, as context, and its tokens, each a target exactly once. Inputs are padded with 0,
-    targets with IGNORED.
+    Passages are cut into pieces of at most a block, which are placed longest first, each into the fullest block that has room for it.
+    What is left of a block is padding, inputs 0. Pieces in which nothing is learnt are left out.
     """
-    owner = [index for index, tokens in enumerate(documents) for _ in range(-(-len(tokens) // sequence_length))]
-    inputs = np.zeros((len(owner), sequence_length), np.int32)
-    targets = np.full((len(owner), sequence_length), IGNORED, np.int32)
-    row = 0
-    for tokens in documents:
-        sequence = np.concatenate([np.array([separator], np.int32), tokens])
-        for start in range(0, len(tokens), sequence_length):
-            part = sequence[start : start + sequence_length + 1]
-            inputs[row, : len(part) - 1], targets[row, : len(part) - 1] = part[:-1], part[1:]
-            row += 1
-    return inputs, targets, np.array(owner, np.int32)
+    pieces = [piece for passage in passages for piece in _cut(passage, sequence_length)]
+    blocks = _best_fit([len(targets) for _, targets in pieces], sequence_length)
+    packed = Blocks(*(np.full((len(blocks), sequence_length), filling, np.int32) for filling in (0, IGNORED, 0)))
+    for row, places in enumerate(blocks):
+        start = 0
+        for place in places:
+            inputs, targets = pieces[place]
+            here = slice(start, start := start + len(inputs))
+            packed.inputs[row, here], packed.targets[row, here], packed.positions[row, here] = inputs, targets, np.arange(len(inputs))
+        packed.positions[row, start:] = np.arange(sequence_length - start)
+    return packed
+
+
+def cut_rows(passages: Sequence[Passage], sequence_length: int) -> tuple[Tokens, Tokens, Tokens]:
+    """Return inputs and targets, int32 [rows, sequence_length], and int32 [rows], the passage each row belongs to.
+
+    Every token that is not given is a target exactly once. Inputs are padded with 0, targets with IGNORED.
+    """
+    pieces = [(owner, *piece) for owner, passage in enumerate(passages) for piece in _cut(passage, sequence_length)]
+    inputs = np.zeros((len(pieces), sequence_length), np.int32)
+    targets = np.full((len(pieces), sequence_length), IGNORED, np.int32)
+    for row, (_, piece, wanted) in enumerate(pieces):
+        inputs[row, : len(piece)], targets[row, : len(piece)] = piece, wanted
+    return inputs, targets, np.array([owner for owner, _, _ in pieces], np.int32)
+
+
+def count_padding(targets: Tokens) -> NDArray[np.int64]:
+    """Return int64 [rows], how many places at a row's end are padding: every piece of a passage ends with a target."""
+    return (targets[:, ::-1] != IGNORED).argmax(axis=1)
+
+
+def _cut(passage: Passage, length: int) -> Iterator[tuple[Tokens, Tokens]]:
+    """Yield inputs and targets of a passage's pieces; each begins with the last token of the piece before."""
+    tokens, given = passage
+    targets = tokens[1:].copy()
+    targets[: given - 1] = IGNORED
+    for start in range((given - 1) // length * length, len(targets), length):
+        yield tokens[start : min(start + length, len(targets))], targets[start : start + length]
+
+
+def _best_fit(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Return the pieces' places by block: longest first (equals in their order), each where the least room is left, O(n log most)."""
+    blocks: list[list[int]] = []
+    by_room: dict[int, list[int]] = {}  # blocks that have room, by how much
+    rooms: list[int] = []  # its keys, sorted
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        found = bisect_left(rooms, lengths[place])
+        if found == len(rooms):
+            block, room = len(blocks), most
+            blocks.append([])
+        else:
+            room = rooms[found]
+            block = by_room[room].pop()
+            if not by_room[room]:
+                del by_room[room], rooms[found]
+        blocks[block].append(place)
+        left = room - lengths[place]
+        if left and left not in by_room:
+            insort(rooms, left)
+            by_room[left] = []
+        if left:
+            by_room[left].append(block)
+    return blocks
 
 
 def choose_within(lengths: Sequence[int], most: int | None) -> list[int]:

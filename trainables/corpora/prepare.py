@@ -4,35 +4,15 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from trainables.corpora.prepared import CARD_FILE, Card, SetCard, Split, SplitCounts, load_card, split_folder
-from trainables.corpora.sources import DataSet, Document, SplitName, Texts, read_texts
+from trainables.corpora.prepared import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
+from trainables.corpora.sources import DataSet, SplitName, Texts, read_texts
+from trainables.corpora.tokens import Encoded, Tokenizer, encode_splits, load_text_tokenizer
 
-if TYPE_CHECKING:
-    from trainables.corpora.packing import Tokens
-
-END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # an instruct model's EOS ends a turn; these end a text
 EVALUATED: tuple[Split, ...] = ("validation", "test")
-TRAIN_FILE = "train.npy"
 Progress = Callable[[str], None]
-Chosen: TypeAlias = "list[tuple[Document, Tokens]]"  # documents within their cap, with their ids of tokens
-
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """A fast tokenizer reduced to what texts need: ids of a text and back, what stands before and after one, and a digest of all.
-
-    `start` and `end` are one token, the end of the text before, in models without a token that begins a text.
-    """
-
-    encode: Callable[[Sequence[str]], "list[Tokens]"]
-    start: int
-    end: int
-    digest: str
-    decode: Callable[[Sequence[int]], str]  # special tokens left out
 
 
 def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
@@ -73,32 +53,6 @@ def prepare_data(
     return card
 
 
-def load_text_tokenizer(model_folder: Path) -> Tokenizer:
-    """Return the tokenizer of a model folder. Raises ValueError where it is not a fast one, or names no token that ends a text."""
-    import numpy as np
-
-    from trainables.model import load_tokenizer
-
-    loaded: Any = load_tokenizer(model_folder)
-    if not loaded.is_fast:
-        raise ValueError(f"{model_folder}: a fast tokenizer is needed (tokenizer.json, or vocab.json with merges.txt)")
-    backend: Any = loaded.backend_tokenizer
-    backend.encode_special_tokens = True  # "<|endoftext|>" inside a text is text
-    backend.no_truncation()
-    backend.no_padding()
-    vocabulary = backend.get_vocab(with_added_tokens=True)
-    end = next((vocabulary[token] for token in END_OF_TEXT if token in vocabulary), loaded.eos_token_id)
-    if end is None:
-        raise ValueError(f"{model_folder}: the tokenizer names no token that ends a text")
-
-    def encode(texts: Sequence[str]) -> "list[Tokens]":
-        return [np.array(encoding.ids, np.int32) for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
-
-    start = end if loaded.bos_token_id is None else loaded.bos_token_id
-    digest = hashlib.sha256(f"{start} {end}\n{backend.to_str()}".encode()).hexdigest()
-    return Tokenizer(encode, start, end, digest, backend.decode)
-
-
 def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
     texts: dict[str, Texts] = {}
     for name, data_set in sets.items():
@@ -110,7 +64,7 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
 
 
 def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
-    used = [f"{name} {s.role} {s.evaluation_tokens} {s.training_tokens} {texts[name].digest}" for name, s in sets.items()]
+    used = [f"{name} {s.role} {s.evaluation_tokens} {s.training_tokens} {s.system!r} {texts[name].digest}" for name, s in sets.items()]
     return hashlib.sha256("\n".join([*used, tokenizer.digest, str(sequence_length)]).encode()).hexdigest()
 
 
@@ -131,38 +85,23 @@ def _write_folder(  # noqa: PLR0913, PLR0917
     progress: Progress,
 ) -> Card:
     cards: dict[str, SetCard] = {}
-    training: list[Chosen] = []
+    training: list[Encoded] = []
     for name, data_set in sets.items():
-        chosen: dict[SplitName, Chosen] = {}
-        for split, documents in texts[name].splits.items():
-            chosen[split] = _tokenise(name, documents, tokenizer, _cap(data_set, split))
+        try:
+            chosen = encode_splits(data_set, texts[name], tokenizer)
+        except ValueError as error:
+            raise ValueError(f"data.{name}: {error}") from None
         cards[name] = _fill_card(data_set, texts[name], chosen)
         for split in EVALUATED:
-            _write_split(split_folder(folder, name, split), chosen[split], tokenizer.start, sequence_length)
-        training += [chosen["train"]] if "train" in chosen else []
+            _write_split(split_folder(folder, name, split), chosen[split], tokenizer, sequence_length)
+        training += chosen.get("train", [])
         tokens = sum(count.tokens for count in cards[name].splits.values())
         progress(f"{name}: {cards[name].used:,} of {cards[name].read:,} documents, {tokens:,} tokens")
-    blocks = _write_blocks(folder / TRAIN_FILE, training, tokenizer, sequence_length)
-    return Card(sequence_length=sequence_length, train_blocks=blocks, tokenizer_digest=tokenizer.digest, request=request, sets=cards)
+    packed = _write_blocks(folder, training, sequence_length)
+    return Card(sequence_length=sequence_length, tokenizer_digest=tokenizer.digest, request=request, sets=cards, **packed)
 
 
-def _cap(data_set: DataSet, split: SplitName) -> int | None:
-    return data_set.training_tokens if split == "train" else data_set.evaluation_tokens
-
-
-def _tokenise(name: str, documents: Sequence[Document], tokenizer: Tokenizer, most: int | None) -> Chosen:
-    """Return the documents within the cap of `most` tokens, in the order given, with their tokens."""
-    from trainables.corpora.packing import choose_within
-
-    tokens = tokenizer.encode([document.text for document in documents])
-    for document, ids in zip(documents, tokens, strict=True):
-        if not len(ids):
-            raise ValueError(f"data.{name}: {document.id}: the tokenizer makes no token of this text")
-    places = choose_within([len(ids) for ids in tokens], most)
-    return [(documents[place], tokens[place]) for place in places]
-
-
-def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Chosen]) -> SetCard:
+def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Sequence[Encoded]]) -> SetCard:
     """Return the set's account, in which every document read is either used or skipped for a reason."""
     counts = {split: _count(documents) for split, documents in chosen.items()}
     skipped = texts.skipped.copy()
@@ -180,45 +119,57 @@ def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Chose
     )
 
 
-def _count(chosen: Chosen) -> SplitCounts:
+def _count(chosen: Sequence[Encoded]) -> SplitCounts:
     return SplitCounts(
         documents=len(chosen),
-        characters=sum(len(document.text) for document, _ in chosen),
-        bytes=sum(len(document.text.encode()) for document, _ in chosen),
-        tokens=sum(len(tokens) for _, tokens in chosen),
+        characters=sum(len(each.document.text) for each in chosen),
+        bytes=sum(len(each.document.text.encode()) for each in chosen),
+        tokens=sum(len(each.tokens) for each in chosen),
     )
 
 
-def _write_split(folder: Path, chosen: Chosen, start: int, sequence_length: int) -> None:
+def _write_split(folder: Path, chosen: Sequence[Encoded], tokenizer: Tokenizer, sequence_length: int) -> None:
     import numpy as np
     import pandas as pd
 
+    from trainables.corpora.attribution import attribute, save_attribution
+    from trainables.corpora.complexity import find_stratum
     from trainables.corpora.packing import cut_rows
 
     folder.mkdir(parents=True)
-    arrays = cut_rows([tokens for _, tokens in chosen], start, sequence_length)
+    arrays = cut_rows([each.passage(ended=False) for each in chosen], sequence_length)
     for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     table = pd.DataFrame(
         {
-            "id": [document.id for document, _ in chosen],
-            "tokens": [len(tokens) for _, tokens in chosen],
-            "characters": [len(document.text) for document, _ in chosen],
-            "bytes": [len(document.text.encode()) for document, _ in chosen],
-            "text": [document.text for document, _ in chosen],
+            "id": [each.document.id for each in chosen],
+            "tokens": [len(each.tokens) for each in chosen],
+            "characters": [len(each.document.text) for each in chosen],
+            "bytes": [len(each.document.text.encode()) for each in chosen],
+            "stratum": [find_stratum(each.document.text, each.document.prompt) for each in chosen],
+            "prompt": [each.prompt for each in chosen],
+            "text": [each.document.text for each in chosen],
         }
     )
     table.to_parquet(folder / "documents.parquet", engine="pyarrow", index=False)
+    save_attribution(folder, attribute([each.document.text for each in chosen], [each.tokens for each in chosen], tokenizer.find_bytes))
 
 
-def _write_blocks(path: Path, training: Sequence[Chosen], tokenizer: Tokenizer, sequence_length: int) -> int:
-    """Write the training documents of all sets, packed in the order of their content's hash; return the number of blocks."""
+def _write_blocks(folder: Path, training: Sequence[Encoded], sequence_length: int) -> dict[str, Any]:
+    """Write the training documents of all sets, packed in the order of their content's hash; return what the card says of them."""
     import numpy as np
 
-    from trainables.corpora.packing import pack_blocks
+    from trainables.corpora.packing import IGNORED, count_padding, pack_blocks
 
-    mixed = sorted((pair for chosen in training for pair in chosen), key=lambda pair: pair[0].digest)
-    end = np.array([tokenizer.end] if tokenizer.end != tokenizer.start else [], np.int32)
-    blocks = pack_blocks([np.concatenate([tokens, end]) for _, tokens in mixed], tokenizer.start, sequence_length)
-    np.save(path, blocks, allow_pickle=False)
-    return len(blocks)
+    mixed = sorted(training, key=lambda each: each.document.digest)
+    blocks = pack_blocks([each.passage(ended=True) for each in mixed], sequence_length)
+    digest = hashlib.sha256()
+    for name, array in zip(TRAIN_FILES, blocks, strict=True):
+        np.save(folder / name, array, allow_pickle=False)
+        digest.update(array.tobytes())
+    return {
+        "train_blocks": len(blocks.targets),
+        "train_tokens": int((blocks.targets != IGNORED).sum()),
+        "train_padding_share": float(count_padding(blocks.targets).sum() / blocks.targets.size),
+        "train_digest": digest.hexdigest(),
+    }

@@ -1,11 +1,14 @@
 """The prepared data folder of a study: texts tokenised and packed once, shared by all trials as memory-mapped arrays.
 
     <folder>/card.json                        a `Card`: sets, counts, digests, tokenizer
-    <folder>/train.npy                        int32 [blocks, sequence_length + 1], packed; column t+1 is column t's target
+    <folder>/train_inputs.npy                 int32 [blocks, sequence_length], packed documents, padded with 0 at the end
+    <folder>/train_targets.npy                int32 [blocks, sequence_length], -100 where nothing is learnt: prompts and padding
+    <folder>/train_positions.npy              int32 [blocks, sequence_length], from 0 in every document, or piece of one
     <folder>/<set>/<split>/inputs.npy         int32 [rows, sequence_length], right-padded with 0
-    <folder>/<set>/<split>/targets.npy        int32 [rows, sequence_length], -100 where padded
+    <folder>/<set>/<split>/targets.npy        int32 [rows, sequence_length], -100 in prompts and where padded
     <folder>/<set>/<split>/rows.npy           int32 [rows], the document each row belongs to
-    <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, text: one row a document
+    <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, stratum, prompt (as written), text: one row a document
+    <folder>/<set>/<split>/attribution.npz    which characters and words the targets cover: `trainables/corpora/attribution.py`
 
 Split is `validation` or `test`. A document's sequence is the token that begins a text (in models without one, the end-of-text
 token), as context, and then the document's own tokens, all predicted; longer ones continue in further rows whose first input is
@@ -19,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["validation", "test"]
 CARD_FILE = "card.json"
+TRAIN_FILES = ("train_inputs.npy", "train_targets.npy", "train_positions.npy")
 
 
 class Section(BaseModel):
@@ -39,7 +43,7 @@ class SplitCounts(Section):
 class SetCard(Section):
     """One set's account: every document read is used or skipped for a reason."""
 
-    role: Literal["adapt", "retain"]
+    role: Literal["adapt", "retain", "domain"]
     digest: str
     splits: dict[str, SplitCounts]
     read: int
@@ -52,6 +56,9 @@ class Card(Section):
 
     sequence_length: int
     train_blocks: int
+    train_tokens: int = Field(description="tokens learnt in one pass over the blocks")
+    train_padding_share: float = Field(description="share of the blocks that is padding")
+    train_digest: str = Field(description="sha256 of the three arrays of the blocks: every trial of a study trains on the same tokens")
     tokenizer_digest: str
     request: str = Field(description="digest of all that the folder was made from")
     sets: dict[str, SetCard]
@@ -63,8 +70,13 @@ class Card(Section):
 
     @property
     def retained(self) -> tuple[str, ...]:
-        """Return the names of the sets that are only measured."""
+        """Return the names of the sets that the base knows and a trial should not forget."""
         return tuple(name for name, card in self.sets.items() if card.role == "retain")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Return the names of the sets that are measured for themselves."""
+        return tuple(name for name, card in self.sets.items() if card.role == "domain")
 
 
 def load_card(folder: Path) -> Card:

@@ -39,7 +39,9 @@ class SplitShares(Section):
 class DataSet(Section):
     """A named set of documents: exactly one of `embedded`, `path`, `files`."""
 
-    role: Literal["adapt", "retain"] = Field(description="adapt: trained and judged on; retain: only measured")
+    role: Literal["adapt", "retain", "domain"] = Field(
+        description="adapt: trained and judged on; retain: measured for forgetting; domain: measured for itself"
+    )
     embedded: Literal["japanese", "english", "chinese", "finance"] | None = None
     path: str | None = Field(default=None, description="a file, a folder (its *.txt or *.jsonl) or a glob; split by documents")
     files: dict[SplitName, str] | None = Field(default=None, description="a file, folder or glob per split; retain needs no train")

@@ -1,6 +1,7 @@
 """The table of measured documents of a run, from which every later statistic is made.
 
-One row per document: set, split, document (its id), nats (their sum, float64), tokens, characters, bytes (of UTF-8).
+One row per document: set, split, document (its id), stratum, nats (their sum, float64), tokens, characters, bytes (of UTF-8), and
+right_characters, those of which every token was the likeliest.
 """
 
 import os
@@ -10,7 +11,7 @@ import pandas as pd
 
 from hikaku.record import DOCUMENTS_FILE
 
-COLUMNS = ("set", "split", "document", "nats", "tokens", "characters", "bytes")
+COLUMNS = ("set", "split", "document", "stratum", "nats", "tokens", "characters", "bytes", "right_characters")
 
 
 def read_documents(folder: Path) -> pd.DataFrame | None:

@@ -17,22 +17,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch import distributed as dist
 
+from trainables.corpora.attribution import PARTS, load_attribution
 from trainables.corpora.packing import IGNORED
 from trainables.corpora.prepared import Card, Split, load_card, split_folder
+from trainables.corpora.scripts import SCRIPTS
+from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts
 from trainables.evaluation.documents import COLUMNS
 from trainables.loss import token_nats
 from trainables.model import head_weight, hidden_states
 
 Pass = tuple[NDArray[np.intp], int]  # rows that are computed together, and the columns that the longest of them fills
+NO_SCRIPTS = ClassSums(*np.zeros((4, len(SCRIPTS))))
+NO_PARTS = ClassSums(*np.zeros((4, len(PARTS))))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The documents of one split of every set, measured. The table's columns are in `trainables/evaluation/documents.py`."""
+    """The documents of one split of every set, measured. The table's columns are in `trainables/evaluation/documents.py`.
+
+    `scripts` and `parts` are the adapted sets' sums by class.
+    """
 
     split: Split
     card: Card
     documents: pd.DataFrame
+    scripts: ClassSums
+    parts: ClassSums
 
     def metrics(self, base: Mapping[str, float] | None) -> dict[str, float]:
         """Return the metrics of hikaku.metrics that this split gives, those of the adaptation from all its sets together.
@@ -42,24 +52,38 @@ class Evaluation:
         prefix, under = ("eval", "") if self.split == "validation" else ("test", "test/")
         metrics: dict[str, float] = {}
         if self.card.adapted:
-            nats, tokens, characters, bytes_ = self._sum(self.card.adapted)
-            metrics[f"{prefix}/perplexity"] = perplexity(nats, tokens)
-            metrics[f"{prefix}/nats_per_token"] = nats / tokens
-            metrics[f"{prefix}/bits_per_character"] = nats / math.log(2) / characters
-            metrics[f"{prefix}/bits_per_byte"] = nats / math.log(2) / bytes_
+            sums = self._sum("set in @sets", self.card.adapted)
+            metrics[f"{prefix}/perplexity"] = perplexity(sums["nats"], sums["tokens"])
+            metrics[f"{prefix}/nats_per_token"] = sums["nats"] / sums["tokens"]
+            metrics[f"{prefix}/bits_per_character"] = sums["nats"] / math.log(2) / sums["characters"]
+            metrics[f"{prefix}/bits_per_byte"] = sums["nats"] / math.log(2) / sums["bytes"]
+            metrics[f"{prefix}/character_accuracy"] = sums["right_characters"] / sums["characters"]
+            metrics |= self._classes(under)
+        for name in self.card.domains:
+            sums = self._sum("set in @sets", (name,))
+            metrics[f"{under}domain/{name}/perplexity"] = perplexity(sums["nats"], sums["tokens"])
+            metrics[f"{under}domain/{name}/bits_per_character"] = sums["nats"] / math.log(2) / sums["characters"]
         for name in self.card.retained:
-            key = f"{under}retained/{name}/bits_per_byte"
-            nats, _, _, bytes_ = self._sum((name,))
-            metrics[key] = nats / math.log(2) / bytes_
+            key, sums = f"{under}retained/{name}/bits_per_byte", self._sum("set in @sets", (name,))
+            metrics[key] = sums["nats"] / math.log(2) / sums["bytes"]
             if base is not None and key in base:
                 metrics[f"{under}retention/{name}"] = base[key] / metrics[key]
         return metrics
 
-    def _sum(self, sets: tuple[str, ...]) -> tuple[float, float, float, float]:
-        """Return the sums of nats, tokens, characters and bytes over the sets' documents."""
-        rows = self.documents.query("set in @sets")
-        nats, tokens, characters, bytes_ = (float(rows[column].sum()) for column in ("nats", "tokens", "characters", "bytes"))
-        return nats, tokens, characters, bytes_
+    def _classes(self, under: str) -> dict[str, float]:
+        """Return the adapted sets' metrics by script, by part of speech, and by stratum."""
+        metrics = dict(self.scripts.metrics(f"{under}script", SCRIPTS)) | dict(self.parts.metrics(f"{under}word", PARTS))
+        adapted = self.documents[self.documents["set"].isin(self.card.adapted)]
+        for stratum in sorted(set(adapted["stratum"]) - {""}):
+            sums = self._sum("set in @sets and stratum == @stratum", self.card.adapted, stratum)
+            metrics[f"{under}stratum/{stratum}/bits_per_character"] = sums["nats"] / math.log(2) / sums["characters"]
+            metrics[f"{under}stratum/{stratum}/accuracy"] = sums["right_characters"] / sums["characters"]
+        return metrics
+
+    def _sum(self, condition: str, sets: tuple[str, ...], stratum: str = "") -> dict[str, float]:
+        """Return the sums of the counted columns over the documents that meet a condition on `sets` and `stratum`."""
+        rows = self.documents.query(condition, local_dict={"sets": sets, "stratum": stratum})
+        return {column: float(rows[column].sum()) for column in ("nats", "tokens", "characters", "bytes", "right_characters")}
 
 
 def perplexity(nats: float, tokens: float) -> float:
@@ -79,30 +103,51 @@ def evaluate(model: Any, data_folder: Path, split: Split, *, rows_per_pass: int 
     """
     card = load_card(data_folder)
     training = model.training
+    tables: list[pd.DataFrame] = []
+    scripts, parts = NO_SCRIPTS, NO_PARTS
     model.eval()
     try:
-        tables = [_measure_set(model, data_folder, name, split, rows_per_pass) for name in card.sets]
+        for name in card.sets:
+            nats, hits = measure_tokens(model, split_folder(data_folder, name, split), rows_per_pass)
+            attribution = load_attribution(split_folder(data_folder, name, split))
+            tables.append(_sum_documents(data_folder, name, split, nats, find_right(attribution.characters, hits)))
+            if name in card.adapted:
+                scripts, parts = scripts + sum_scripts(attribution, nats, hits), parts + sum_parts(attribution, nats, hits)
     finally:
         model.train(training)
-    return Evaluation(split, card, pd.concat(tables, ignore_index=True))
+    return Evaluation(split, card, pd.concat(tables, ignore_index=True), scripts, parts)
 
 
-def _measure_set(model: Any, data_folder: Path, name: str, split: Split, rows_per_pass: int) -> pd.DataFrame:
-    folder = split_folder(data_folder, name, split)
-    inputs, targets, owners = (
-        np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets", "rows")
-    )
-    table = pd.read_parquet(folder / "documents.parquet", engine="pyarrow", columns=["id", "tokens", "characters", "bytes"])
+@torch.no_grad()
+def measure_tokens(model: Any, folder: Path, rows_per_pass: int = 8) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return nats [tokens] of a split's targets, document after document, and whether no other token was likelier [tokens]."""
+    inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
+    wanted = np.asarray(targets) != IGNORED
+    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, 0)
     device = next(model.parameters()).device
-    sums = torch.zeros(len(table), dtype=torch.float64, device=device)
-    passes = _plan_passes((np.asarray(targets) != IGNORED).sum(axis=1), rows_per_pass * inputs.shape[1])
-    for (rows, width), counted in _own_passes(passes):
+    found = torch.zeros((2, int(wanted.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
+    widths = inputs.shape[1] - np.argmax(wanted[:, ::-1], axis=1)  # up to the last target
+    for (rows, width), counted in _own_passes(_plan_passes(widths, rows_per_pass * inputs.shape[1])):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
-        nats_bt = token_nats(hidden_states(model, inputs_bt), head_weight(model), targets_bt)
+        measured = token_nats(hidden_states(model, inputs_bt), head_weight(model), targets_bt)
         if counted:
-            sums.index_add_(0, torch.from_numpy(owners[rows].astype(np.int64)).to(device), nats_bt.double().sum(dim=1))
-    nats = _sum_over_workers(sums)
-    measured = table.rename(columns={"id": "document"}).assign(set=name, split=split, nats=nats.cpu().numpy())
+            mask = torch.from_numpy(wanted[rows, :width]).to(device)
+            into = torch.from_numpy(places[rows, :width]).to(device)[mask]
+            for line, values in zip(found, measured, strict=True):
+                line[into] = values[mask].double()
+    nats, hits = _sum_over_workers(found).cpu().numpy()
+    return nats, hits > 0.5
+
+
+def _sum_documents(data_folder: Path, name: str, split: Split, nats: NDArray[np.float64], right: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return a row per document from nats [tokens] and whether each character is right [characters]."""
+    columns = ["id", "tokens", "characters", "bytes", "stratum"]
+    table = pd.read_parquet(split_folder(data_folder, name, split) / "documents.parquet", engine="pyarrow", columns=columns)
+    sums = {
+        total: np.bincount(np.repeat(np.arange(len(table)), table[unit]), values, len(table))
+        for total, unit, values in (("nats", "tokens", nats), ("right_characters", "characters", right))
+    }
+    measured = table.rename(columns={"id": "document"}).assign(set=name, split=split, **sums)
     return measured.reindex(columns=list(COLUMNS))
 
 

@@ -1,7 +1,7 @@
 """Tasks: a file's items, put to a model as likelihoods or as texts to write, and the metrics made from its answers.
 
-A task is a class of `Settings` with `measure`; it knows no model, only a `Scorer` and a `Generator`. To add one: one class that reads
-its items when it is made (ValueError with file and line for what is wrong), and its line in `TASKS`. Torch is not needed here.
+A task is made of a file and `Settings`, and has `measure`; it knows no model, only a `Scorer` and a `Generator`. To add one: one class
+that reads its items when it is made (ValueError with file and line for what is wrong), and its line in `TASKS`. No torch here.
 """
 
 import hashlib
@@ -41,9 +41,8 @@ Generator = Callable[[Sequence[str], int], list[str]]  # prompts, and how many t
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person chooses. `data` is a file, or two parallel text files with a comma between."""
+    """What a person chooses beside the file."""
 
-    data: str
     few_shot: int = 0
     examples: str | None = None
     limit: int | None = None
@@ -64,7 +63,7 @@ class Measured:
 class Task(Protocol):
     """Items read, ready to be put to a model."""
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, data: str, settings: Settings) -> None: ...
 
     def measure(self, score: Scorer, generate: Generator) -> Measured:
         """Return the metrics of the model behind the two callables."""
@@ -107,9 +106,9 @@ class JCommonsenseQA:
     INSTRUCTION = "次の問いに、候補の中から最もふさわしいものを一つ選んで答える。\n\n"
     PROMPT = "問い：{question}\n候補：{choices}\n答え："
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.questions = read_items(settings.data, Question)[: settings.limit]
+    def __init__(self, data: str, settings: Settings) -> None:
+        self._data, self._settings = data, settings
+        self.questions = read_items(data, Question)[: settings.limit]
         self.examples = self._draw_examples()
 
     def context(self, question: Question) -> str:
@@ -137,7 +136,7 @@ class JCommonsenseQA:
         facts: dict[str, str | int] = {
             "prompt": self.INSTRUCTION + self.PROMPT,
             "few_shot": self._settings.few_shot,
-            "data_sha256": digest_file(self._settings.data),
+            "data_sha256": digest_file(self._data),
         }
         if self._settings.examples and self.examples:
             facts |= {"examples_sha256": digest_file(self._settings.examples), "examples_seed": self._settings.seed}
@@ -173,15 +172,14 @@ class Bleu:
     reference; then what is written counts up to its first line break. Semantic similarity is added where a model is named for it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, data: str, settings: Settings) -> None:
+        self._files, self._settings = data.split(","), settings
         if settings.few_shot:
             raise refusal("--few-shot", settings.few_shot, "0 for task bleu; write examples into --prompt")
         if "{prompt}" not in settings.prompt:
             raise refusal("--prompt", repr(settings.prompt), "a text that holds {prompt}")
         self._encoder, self._revision = _read_similarity(settings.similarity)
-        self._files = settings.data.split(",")
-        items = read_items(settings.data, Written) if len(self._files) == 1 else read_parallel(self._files)
+        items = read_items(data, Written) if len(self._files) == 1 else read_parallel(self._files)
         self.items = items[: settings.limit]
 
     def measure(self, score: Scorer, generate: Generator) -> Measured:

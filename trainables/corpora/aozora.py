@@ -1,0 +1,99 @@
+"""Aozora Bunko's files: the work alone, without ruby, notes, header and footer.
+
+A file has the title and the author, a legend between two rules of hyphens, the text, and from 底本： on where it comes from. In the text
+《…》 is the reading of what stands before it, which ｜ may open; ［＃…］ is a note on the layout; ※［＃…］ is a character that Shift_JIS
+lacks, described and given by its place in JIS X 0213 (plane-row-cell) or in Unicode.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+LEGEND = "【テキスト中に現れる記号について】"
+SOURCE = re.compile(r"底本[：:]")
+RULE = re.compile(r"-{20,}\s*")
+NOTE = re.compile(r"※?［＃[^［］]*］")  # the innermost: a note may quote another
+CODE_POINT = re.compile(r"U\+([0-9A-Fa-f]{4,6})")
+PLACE = re.compile(r"(?<![0-9-])([12])-([0-9]{1,2})-([0-9]{1,2})(?![0-9-])")
+RUBY = re.compile(r"《[^《》]*》")
+RUBY_START = re.compile(r"｜(?=[^｜《》]*《)")
+UNKNOWN = "〓"  # printers' mark for a character they lack
+MARKUP = "《》｜［］"
+KEPT = {mark: chr(0xFDD0 + place) for place, mark in enumerate(MARKUP)}  # such marks named by a note are text: noncharacters stand in
+PUT_BACK = {ord(stand_in): mark for mark, stand_in in KEPT.items()}
+
+
+@dataclass
+class Work:
+    """A work's lines with their numbers in the file, its title and author, and what was taken out or resolved, by kind."""
+
+    title: str
+    author: str
+    lines: list[tuple[int, str]]
+    changes: Counter[str] = field(default_factory=Counter)
+
+
+def is_aozora(lines: Sequence[str]) -> bool:
+    """Return whether the lines are a file of Aozora Bunko: with its legend, or with its footer and its marks."""
+    if any(line.startswith(LEGEND) for line in lines[:40]):
+        return True
+    return any(SOURCE.match(line) for line in lines) and any("《" in line or "［＃" in line for line in lines)
+
+
+def read_work(lines: Sequence[str]) -> Work:
+    """Return the work that a file's lines hold."""
+    rules = [place for place, line in enumerate(lines[:200]) if RULE.fullmatch(line)]
+    legend = next((place for place, line in enumerate(lines[:40]) if line.startswith(LEGEND)), None)
+    if legend is not None:
+        start = next((rule + 1 for rule in rules if rule > legend), legend + 1)
+        head = lines[: min([*rules, legend])]
+    else:
+        start = next((place for place, line in enumerate(lines) if not line.strip()), 0)
+        head = lines[:start]
+    end = next((place for place in range(len(lines) - 1, start, -1) if SOURCE.match(lines[place])), len(lines))
+    while any(SOURCE.match(line) for line in lines[max(start, end - 12) : end]):  # a work may come from several books
+        end = next(place for place in range(max(start, end - 12), end) if SOURCE.match(lines[place]))
+    named = [line.strip() for line in head if line.strip()]
+    work = Work(named[0] if named else "", named[-1] if len(named) > 1 else "", [])
+    work.changes.update({"Aozora header lines": start, "Aozora footer lines": len(lines) - end})
+    for number, line in enumerate(lines[start:end], start=start + 1):
+        clean = _strip_marks(line, work.changes)
+        if clean or not line:  # a line that was all notes leaves no empty one behind
+            work.lines.append((number, clean))
+    work.changes = +work.changes
+    return work
+
+
+def _strip_marks(line: str, changes: Counter[str]) -> str:
+    if not any(mark in line for mark in "《｜［"):
+        return line
+
+    def resolve(note: re.Match[str]) -> str:
+        if not note[0].startswith("※"):
+            changes["Aozora notes removed"] += 1
+            return ""
+        character = _find_character(note[0])
+        changes["Aozora characters resolved" if character else "Aozora characters unknown"] += 1
+        return "".join(KEPT.get(letter, letter) for letter in character or UNKNOWN)
+
+    while NOTE.search(line):
+        line = NOTE.sub(resolve, line)
+    line = RUBY_START.sub("", line)
+    line, removed = RUBY.subn("", line)
+    changes["Aozora ruby removed"] += removed
+    return line.translate(PUT_BACK)
+
+
+def _find_character(note: str) -> str | None:
+    """Return the character that a note names by code point or by plane, row and cell of JIS X 0213; None where it names none."""
+    if code_point := CODE_POINT.search(note):
+        place = int(code_point[1], 16)
+        return chr(place) if place <= 0x10FFFF and not 0xD800 <= place <= 0xDFFF else None
+    if jis := PLACE.search(note):
+        plane, row, cell = (int(number) for number in jis.groups())
+        try:
+            return bytes([*([0x8F] if plane == 2 else []), row + 0xA0, cell + 0xA0]).decode("euc_jis_2004")
+        except (UnicodeDecodeError, ValueError):
+            return None
+    return None

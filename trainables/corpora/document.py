@@ -1,0 +1,37 @@
+"""A document, and one that cannot be used: what readers of files give back."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text and where it stands: `id` is unique within its set. The text is trained and measured; a prompt is only given before it.
+
+    `title` is what its source calls it, where it says so; it is no part of the content.
+    """
+
+    id: str
+    text: str
+    prompt: str = ""
+    title: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the hex sha256 of the text, and of the prompt where there is one."""
+        prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""  # its length: no prompt can run into the text
+        return hashlib.sha256(f"{prompt}{self.text}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A document that cannot be used: where it begins, the kind of fault, and what exactly is wrong."""
+
+    path: Path
+    line: int
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason}: {self.detail}"

@@ -1,0 +1,88 @@
+"""How far a trial's predictions have moved from the base's on texts it should not forget: KL divergence, token by token.
+
+The base leaves its hidden states of the first rows of each such set; its head is read from the model folder. Nothing else of the
+base is needed beside the trial, which holds its own weights.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainables.corpora.packing import IGNORED
+from trainables.corpora.prepared import Card, load_card, split_folder
+from trainables.model import head_weight, hidden_states
+from trainables.model_shape import loss_chunk_tokens
+
+REFERENCE_FILE = "reference.safetensors"
+TOKENS = 2048  # of each set, at least one row
+
+
+@torch.no_grad()
+def save_reference(model: Any, data_folder: Path, folder: Path) -> None:
+    """Write the base's hidden states [tokens, hidden] of every retained set into its folder."""
+    card = load_card(data_folder)
+    states = {name: _states(model, data_folder, name).cpu().contiguous() for name in card.retained}
+    if states:
+        save_file(states, folder / REFERENCE_FILE)
+
+
+@torch.no_grad()
+def measure_divergence(model: Any, card: Card, data_folder: Path, base_folder: Path, model_folder: Path) -> dict[str, float]:
+    """Return `divergence/{set}`, KL(base || trial) in nats per token; empty where the base left no reference."""
+    if not (base_folder / REFERENCE_FILE).exists():
+        return {}
+    reference = load_file(base_folder / REFERENCE_FILE)
+    head = head_weight(model)
+    base_head = read_head(model_folder).to(head.device, head.dtype)
+    return {
+        f"divergence/{name}": mean_divergence(
+            reference[name].to(head.device, head.dtype), base_head, _states(model, data_folder, name), head
+        )
+        for name in card.retained
+    }
+
+
+def mean_divergence(base_td: Tensor, base_head_vd: Tensor, trial_td: Tensor, trial_head_vd: Tensor) -> float:
+    """Return the mean over tokens of sum p (ln p - ln q), p the base's probabilities and q the trial's; in chunks of tokens."""
+    total, chunk = 0.0, max(1, loss_chunk_tokens(len(base_head_vd)) // 2)
+    for start in range(0, len(base_td), chunk):
+        rows = slice(start, start + chunk)
+        ours, theirs = (
+            torch.log_softmax((hidden[rows].to(head.dtype) @ head.T).float(), dim=1)
+            for hidden, head in ((base_td, base_head_vd), (trial_td, trial_head_vd))
+        )
+        total += (ours.exp() * (ours - theirs)).sum(dtype=torch.float64).item()
+    return total / len(base_td)
+
+
+def _states(model: Any, data_folder: Path, name: str) -> Tensor:
+    """Return the hidden states at the targets of the set's first validation rows, about TOKENS of them."""
+    folder = split_folder(data_folder, name, "validation")
+    inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
+    counted = np.cumsum((np.asarray(targets) != IGNORED).sum(axis=1))
+    rows = 1 + int(np.searchsorted(counted, TOKENS, side="right"))
+    device = next(model.parameters()).device
+    wanted = torch.from_numpy(np.asarray(targets[:rows]) != IGNORED).to(device)
+    return torch.cat(
+        [
+            hidden_states(model, torch.from_numpy(np.asarray(row, np.int64))[None].to(device))[0][mask]
+            for row, mask in zip(inputs[:rows], wanted, strict=True)
+        ]
+    )
+
+
+@lru_cache(maxsize=1)
+def read_head(model_folder: Path) -> Tensor:
+    """Return the head's matrix from a model folder's safetensors, the embedding's where they are tied."""
+    found: dict[str, Tensor] = {}
+    for path in sorted(model_folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in set(file.keys()) & {"lm_head.weight", "model.embed_tokens.weight"}:
+                found[name] = file.get_tensor(name)
+    return found["lm_head.weight"] if "lm_head.weight" in found else found["model.embed_tokens.weight"]
