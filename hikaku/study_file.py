@@ -19,6 +19,7 @@ from hikaku.study import Study
 from hikaku.study_rules import check_shape
 from hikaku.wording import describe_error, show, suggest
 from search_spaces import shipped_spaces
+from trainables.corpora.formats import SUFFIXES
 from trainables.corpora.sources import find_files
 from trainables.model_source import check_model_folder, resolve_model
 
@@ -120,7 +121,8 @@ def _resolve_texts(draft: Draft, where: Location) -> None:
         return
     path = _absolute(draft, where, text)
     try:
-        find_files(str(path), "jsonl" if draft.at((*where[:2], "format")) == "jsonl" else "text")
+        format = draft.at((*where[:2], "format"))
+        find_files(str(path), format if isinstance(format, str) and format in SUFFIXES else "text")
     except ValueError as error:
         raise draft.refuse(where, f"got {error}; allowed: texts that exist, as a file, a folder or a glob") from None
     draft.mapping(where[:-1])[str(where[-1])] = str(path)

@@ -3,25 +3,34 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
 class Document:
     """One text and where it stands: `id` is unique within its set. The text is trained and measured; a prompt is only given before it.
 
-    `title` is what its source calls it, where it says so; it is no part of the content.
+    `title` is what its source calls it, where it says so, `line` where it begins in its file; neither is part of the content.
     """
 
     id: str
     text: str
     prompt: str = ""
     title: str = ""
+    line: int = 1
 
     @property
     def digest(self) -> str:
         """Return the hex sha256 of the text, and of the prompt where there is one."""
         prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""  # its length: no prompt can run into the text
         return hashlib.sha256(f"{prompt}{self.text}".encode()).hexdigest()
+
+
+class Fault(NamedTuple):
+    """What stands in the place of a line, or of a row's text, that cannot be used."""
+
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Which encoding Japanese bytes are in, by name, and texts that were once read in the wrong one.
 
-The order, where bytes are valid in several: a byte order mark decides; escape sequences mean ISO-2022-JP; what is valid UTF-8 is
-UTF-8, unless it is a few letters of other alphabets that are common kanji in EUC-JP. Then Shift_JIS and EUC-JP are told apart by how likely
-the text is that each makes of the bytes: EUC-JP read as Shift_JIS is a run of half-width katakana, Shift_JIS read as EUC-JP is rare
-kanji or nothing. Within the Shift_JIS family the narrowest wins: Shift_JIS where every character is of JIS X 0208, CP932 where one is
-only there, Shift_JIS-2004 where neither fits. UTF-16 without a mark needs evidence: zero bytes, kana in a quarter of the text, or that
+The order, where bytes are valid in several: a byte order mark decides; escape sequences mean ISO-2022-JP; what is valid UTF-8 but for a
+few bytes is UTF-8, unless it is a few letters of other alphabets that are common kanji in EUC-JP. Then Shift_JIS and EUC-JP are told apart
+by how likely the text is that each makes of the bytes: EUC-JP read as Shift_JIS is a run of half-width katakana, Shift_JIS read as EUC-JP
+is rare kanji or nothing. Within the Shift_JIS family the narrowest wins: Shift_JIS where every character is of JIS X 0208, CP932 where one
+is only there, Shift_JIS-2004 where neither fits. UTF-16 without a mark needs evidence: zero bytes, kana in a quarter of the text, or that
 nothing else fits.
 """
 
@@ -41,6 +41,8 @@ def detect_encoding(data: bytes) -> str:
     readings = {name: text for name in ("utf-8", *SHIFT_JIS_FAMILY, "euc_jp") if (text := _read(data, name)) is not None}
     narrowest = next((name for name in SHIFT_JIS_FAMILY if name in readings), None)
     readings = {name: text for name, text in readings.items() if name not in SHIFT_JIS_FAMILY or name == narrowest}
+    if "utf-8" not in readings and _is_nearly_utf_8(data):
+        return "utf-8"
     if "utf-8" in readings:
         name = "euc_jp" if _is_kanji_by_chance_utf_8(readings["utf-8"], readings.get("euc_jp", "")) else "utf-8"
         readings = {name: readings[name]}
@@ -121,6 +123,13 @@ def _read(data: bytes, encoding: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if encoding == "cp932" and re.search("[\x80-\xa0\ue000-\uf8ff]", text) else text
+
+
+def _is_nearly_utf_8(data: bytes) -> bool:
+    """Return whether the bytes are UTF-8 but for a few, such as one bad line: so that this line is found, and not the whole refused."""
+    text = data.decode("utf-8", errors="replace")
+    bad = text.count(REPLACEMENT)
+    return 20 * bad < sum(character > "\x7f" for character in text) - bad
 
 
 def _is_kanji_by_chance_utf_8(text: str, as_euc_jp: str) -> bool:

@@ -8,19 +8,22 @@ import glob
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from trainables.corpora.document import Document, Malformed
+from trainables.corpora.encodings import AUTO
+from trainables.corpora.formats import SUFFIXES, Format, Reading, matches, open_texts
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.templates import read_template
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-SUFFIXES = {"text": ".txt", "jsonl": ".jsonl"}  # what a folder is searched for
+CLEAN_CARD = "card.json"  # of a folder that `hikaku prepare` wrote: its splits are taken as they are
 
 
 class Section(BaseModel):
@@ -43,12 +46,14 @@ class DataSet(Section):
         description="adapt: trained and judged on; retain: measured for forgetting; domain: measured for itself"
     )
     embedded: Literal["japanese", "english", "chinese", "finance"] | None = None
-    path: str | None = Field(default=None, description="a file, a folder (its *.txt or *.jsonl) or a glob; split by documents")
+    path: str | None = Field(
+        default=None, description="a file, a folder or a glob, split by documents; or a folder of `hikaku prepare`, split there"
+    )
     files: dict[SplitName, str] | None = Field(default=None, description="a file, folder or glob per split; retain needs no train")
-    format: Literal["text", "jsonl"] = "text"
-    encoding: str = "utf-8"
-    text_field: str = Field(default="text", description="jsonl: the key that holds the document")
-    prompt_field: str | None = Field(default=None, description="jsonl: the key of what is given before the text, and never trained")
+    format: Format = Field(default="text", description="auto: by the files' names, Aozora Bunko's by their marks")
+    encoding: str = Field(default="utf-8", description="any that Python knows; auto: told from the bytes")
+    text_field: str | None = Field(default=None, description="rows: the key of the document; none: by the usual names, text among them")
+    prompt_field: str | None = Field(default=None, description="rows: the key of what is given before the text, and never trained")
     template: str = Field(default="plain", description="how a prompt is written: plain, chat (the tokenizer's own) or a Jinja file")
     system: str | None = Field(default=None, description="what stands before every prompt, for templates that show it")
     documents: Literal["file", "paragraph", "line"] = Field(default="file", description="text: what one document is")
@@ -60,10 +65,7 @@ class DataSet(Section):
     @field_validator("encoding")
     @classmethod
     def _known(cls, encoding: str) -> str:
-        try:
-            return codecs.lookup(encoding).name
-        except LookupError:
-            raise ValueError(f"encoding {encoding!r} is unknown; allowed: any that Python knows, e.g. utf-8, shift_jis, euc_jp") from None
+        return check_encoding(encoding)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "DataSet":
@@ -72,9 +74,9 @@ class DataSet(Section):
             raise ValueError(f"give the texts once, as embedded, path or files; given: {', '.join(given) or 'none'}")
         if self.embedded and self.split != SplitShares():
             raise ValueError("split: the splits of embedded sets are fixed, since the embedded model was trained on their train split")
-        if self.prompt_field is not None and self.format != "jsonl":
-            raise ValueError("prompt_field: only rows have fields; allowed: format: jsonl")
-        if self.prompt_field == self.text_field:
+        if self.prompt_field is not None and self.format in ("text", "aozora"):
+            raise ValueError("prompt_field: only rows have fields; allowed: format: jsonl, csv or parquet")
+        if self.prompt_field is not None and self.prompt_field == (self.text_field or "text"):
             raise ValueError(f"prompt_field: got {self.prompt_field!r}, the text's own; allowed: another key than text_field")
         missing = [] if self.files is None else [split for split in self.used_splits if split not in self.files]
         if missing:
@@ -82,37 +84,14 @@ class DataSet(Section):
         return self
 
     @property
+    def reading(self) -> Reading:
+        """Return how the set's files are read."""
+        return Reading(self.format, self.encoding, self.documents, self.text_field, self.prompt_field)
+
+    @property
     def used_splits(self) -> tuple[SplitName, ...]:
         """Return the splits that a study reads: nothing is ever trained on a set that is to be retained."""
         return SPLITS if self.role == "adapt" else ("validation", "test")
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text and where it stands: `id` is unique within its set. The text is trained and measured; a prompt is only given before it."""
-
-    id: str
-    text: str
-    prompt: str = ""
-
-    @property
-    def digest(self) -> str:
-        """Return the hex sha256 of the text, and of the prompt where there is one."""
-        prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""  # its length: no prompt can run into the text
-        return hashlib.sha256(f"{prompt}{self.text}".encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Malformed:
-    """A document that cannot be used: where it begins, the kind of fault, and what exactly is wrong."""
-
-    path: Path
-    line: int
-    reason: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}: {self.detail}"
 
 
 @dataclass
@@ -123,6 +102,7 @@ class Texts:
     read: int
     skipped: Counter[str] = field(default_factory=Counter)
     template: str = ""  # Jinja, of a set whose documents have prompts
+    account: dict[str, Any] | None = None  # the card of the folder that `hikaku prepare` wrote, of a set read from one
 
     @property
     def digest(self) -> str:
@@ -141,6 +121,8 @@ def read_texts(data_set: DataSet) -> Texts:
     if data_set.embedded:
         documents = [Document(*sample) for sample in read_shipped(data_set.embedded)]
         texts = Texts(split_documents(documents, data_set.split), len(documents))
+    elif data_set.path is not None and is_clean(data_set.path):
+        texts = _read_clean(data_set, Path(data_set.path).expanduser())
     elif data_set.path is not None:
         documents, skipped = _collect(data_set.path, data_set)
         texts = Texts(split_documents(documents, data_set.split), len(documents) + skipped.total(), skipped)
@@ -177,21 +159,46 @@ def split_documents(documents: Sequence[Document], shares: SplitShares) -> dict[
     return {split: [document for group in groups[slice(*bounds[split])] for document in group] for split in SPLITS}
 
 
-def find_files(path: str, format: Literal["text", "jsonl"]) -> list[Path]:
-    """Return the files a path stands for: itself, a folder's *.txt or *.jsonl at any depth, or a glob's matches, sorted.
+def find_files(path: str, format: Format) -> list[Path]:
+    """Return the files a path stands for: itself, a folder's of that format at any depth, or a glob's matches, sorted.
 
     Raises ValueError where there is none.
     """
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
-    matches = glob.glob(str(place), recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
-    found = place.rglob(f"*{SUFFIXES[format]}") if place.is_dir() else map(Path, matches)
+    if is_clean(path):
+        return [place / f"{split}.jsonl" for split in SPLITS]
+    matched = glob.glob(str(place), recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
+    found = (file for file in place.rglob("*") if matches(file, format)) if place.is_dir() else map(Path, matched)
     files = sorted(file for file in found if file.is_file())
     if not files:
-        wanted = f"holds no *{SUFFIXES[format]}" if place.is_dir() else "no such file, folder or glob"
-        raise ValueError(f"{path}: {wanted}")
+        wanted = " or ".join(f"*{suffix}" for suffix in SUFFIXES[format])
+        raise ValueError(f"{path}: {f'holds no {wanted}' if place.is_dir() else 'no such file, folder or glob'}")
     return files
+
+
+def is_clean(path: str) -> bool:
+    """Return whether a path is a folder that `hikaku prepare` wrote."""
+    place = Path(path).expanduser()
+    return all((place / name).is_file() for name in (CLEAN_CARD, *(f"{split}.jsonl" for split in SPLITS)))
+
+
+def check_encoding(encoding: str) -> str:
+    """Return Python's name of an encoding, `auto` as it is. Raises ValueError where there is none."""
+    if encoding == AUTO:
+        return encoding
+    try:
+        return codecs.lookup(encoding).name
+    except LookupError:
+        raise ValueError(f"encoding {encoding!r} is unknown; allowed: auto, or any that Python knows, e.g. utf-8, euc_jp") from None
+
+
+def _read_clean(data_set: DataSet, folder: Path) -> Texts:
+    as_written = data_set.model_copy(update={"format": "jsonl", "encoding": "utf-8", "text_field": None, "prompt_field": None})
+    texts = _read_split_files(as_written, {split: str(folder / f"{split}.jsonl") for split in SPLITS})
+    texts.account = json.loads((folder / CLEAN_CARD).read_text(encoding="utf-8"))
+    return texts
 
 
 def _read_split_files(data_set: DataSet, paths: Mapping[SplitName, str]) -> Texts:
@@ -221,99 +228,11 @@ def _collect(path: str, data_set: DataSet) -> tuple[list[Document], Counter[str]
     documents: list[Document] = []
     skipped: Counter[str] = Counter()
     for file in find_files(path, data_set.format):
-        for item in _READERS[data_set.format](file, data_set):
-            if isinstance(item, Document):
-                documents.append(item)
-            elif data_set.skip_bad:
+        for item in open_texts(file, data_set.reading).documents:
+            if isinstance(item, Malformed):
+                if not data_set.skip_bad:
+                    raise ValueError(str(item))
                 skipped[item.reason] += 1
             else:
-                raise ValueError(str(item))
+                documents.append(item)
     return documents, skipped
-
-
-def _decode_lines(path: Path, encoding: str) -> list[str | UnicodeDecodeError]:
-    """Return the file's lines without their ends; where bytes do not decode, the error stands in the line's place."""
-    data = path.read_bytes()
-    try:
-        return list(data.decode(encoding).removeprefix("\ufeff").replace("\r\n", "\n").split("\n"))
-    except UnicodeDecodeError as error:
-        if encoding.startswith(("utf-16", "utf-32")):  # their line ends are not one byte: the file stands or falls whole
-            return [error]
-    lines: list[str | UnicodeDecodeError] = []
-    for line in data.split(b"\n"):
-        try:
-            lines.append(line.removesuffix(b"\r").decode(encoding))
-        except UnicodeDecodeError as error:
-            lines.append(error)
-    return lines
-
-
-def _read_text(path: Path, data_set: DataSet) -> Iterator[Document | Malformed]:
-    lines = _decode_lines(path, data_set.encoding)
-    numbered = list(enumerate(lines, start=1))
-    if data_set.documents == "file":
-        yield _join(path, numbered, str(path))
-    elif data_set.documents == "line":
-        yield from (_join(path, [pair], f"{path}:{pair[0]}") for pair in numbered if not _blank(pair[1]))
-    else:
-        paragraph: list[tuple[int, str | UnicodeDecodeError]] = []
-        for pair in [*numbered, (0, "")]:
-            if not _blank(pair[1]):
-                paragraph.append(pair)
-            elif paragraph:
-                yield _join(path, paragraph, f"{path}:{paragraph[0][0]}")
-                paragraph = []
-
-
-def _blank(line: str | UnicodeDecodeError) -> bool:
-    return isinstance(line, str) and not line.strip()
-
-
-def _join(path: Path, numbered: Sequence[tuple[int, str | UnicodeDecodeError]], name: str) -> Document | Malformed:
-    for number, line in numbered:
-        if isinstance(line, UnicodeDecodeError):
-            return _undecodable(path, number, line)
-    text = "\n".join(line for _, line in numbered if isinstance(line, str)).strip("\n")
-    return Document(name, text) if text.strip() else Malformed(path, 1, "empty", "the document has no text")
-
-
-def _undecodable(path: Path, line: int, error: UnicodeDecodeError) -> Malformed:
-    return Malformed(path, line, "undecodable", f"bytes {error.object[error.start : error.end].hex(' ')} are not {error.encoding}")
-
-
-def _read_jsonl(path: Path, data_set: DataSet) -> Iterator[Document | Malformed]:
-    for number, line in enumerate(_decode_lines(path, data_set.encoding), start=1):
-        if isinstance(line, UnicodeDecodeError):
-            yield _undecodable(path, number, line)
-        elif line.strip():
-            yield _parse(path, number, line, data_set)
-
-
-def _parse(path: Path, number: int, line: str, data_set: DataSet) -> Document | Malformed:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return Malformed(path, number, "bad JSON", str(error))
-    if not isinstance(row, dict):
-        return Malformed(path, number, "bad JSON", f"an object is needed, this is a {type(row).__name__}")
-    values: list[str] = []
-    for name in (data_set.text_field, data_set.prompt_field):
-        if name is not None and name not in row:
-            return Malformed(path, number, "missing field", f"{name!r} is not among {', '.join(map(repr, row))}")
-        if name is not None and (fault := _find_fault(row[name])):
-            return Malformed(path, number, *fault)
-        values.append("" if name is None else row[name])
-    return Document(f"{path}:{number}", *values)
-
-
-def _find_fault(text: object) -> tuple[str, str] | None:
-    if not isinstance(text, str):
-        return "not a text", json.dumps(text)[:40]
-    if not text.strip():
-        return "empty", "the document has no text"
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        return "undecodable", "the text holds half of a surrogate pair"
-    return None
-
-
-_READERS = {"text": _read_text, "jsonl": _read_jsonl}
