@@ -101,3 +101,11 @@ def test_memory_at_the_home_case(trained_head: bool) -> None:
     assert distance(ours[1], theirs[1]) < 1e-6
     if ours[2] is not None and theirs[2] is not None:
         assert distance(ours[2], theirs[2]) < 1e-6
+
+
+def test_without_grad_no_gradient_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(64, 97, 8, trained_head=True)
+    trained = linear_cross_entropy(*case).item()
+    monkeypatch.setattr("trainables.loss._differentiate", lambda *_: pytest.fail("a gradient was taken"))
+    with torch.no_grad():
+        assert linear_cross_entropy(*case).item() == trained

@@ -53,6 +53,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chu
     hidden [..., d], weight [v, d], targets [...] with IGNORED where nothing is to be learnt. Differentiable once, in hidden, and in
     weight where it requires a gradient. `chunk_tokens` is chosen by the vocabulary where it is None.
     """
+    if not torch.is_grad_enabled():  # autograd functions are told that a weight wants its gradient even then
+        hidden, weight = hidden.detach(), weight.detach()
     flat = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
     with torch.autocast(hidden.device.type, enabled=False):
         loss = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk_tokens or loss_chunk_tokens(weight.shape[0]))

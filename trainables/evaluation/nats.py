@@ -127,7 +127,7 @@ def measure_tokens(model: Any, folder: Path, rows_per_pass: int = 8) -> tuple[ND
     device = next(model.parameters()).device
     found = torch.zeros((2, int(wanted.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
     widths = inputs.shape[1] - np.argmax(wanted[:, ::-1], axis=1)  # up to the last target
-    for (rows, width), counted in _own_passes(_plan_passes(widths, rows_per_pass * inputs.shape[1])):
+    for (rows, width), counted in _own_passes(plan_passes(widths, rows_per_pass * inputs.shape[1])):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
         measured = token_nats(hidden_states(model, inputs_bt), head_weight(model), targets_bt)
         if counted:
@@ -151,7 +151,7 @@ def _sum_documents(data_folder: Path, name: str, split: Split, nats: NDArray[np.
     return measured.reindex(columns=list(COLUMNS))
 
 
-def _plan_passes(lengths: NDArray[np.intp], tokens_per_pass: int) -> list[Pass]:
+def plan_passes(lengths: NDArray[np.intp], tokens_per_pass: int) -> list[Pass]:
     """Return rows grouped by length, longest first, so that little of a pass is padding."""
     order = np.argsort(-lengths, kind="stable")
     passes: list[Pass] = []
