@@ -69,6 +69,30 @@ def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_j
 
 
 @app.command()
+def tokens(  # noqa: PLR0913, PLR0917
+    study: StudyPath,
+    overrides: Overrides = [],  # noqa: B006
+    documents: Annotated[int, typer.Option(min=1, help="documents shown of a packed block, and of the set")] = 3,
+    data: Annotated[str | None, typer.Option(metavar="NAME", help="the set shown [default: the first that is adapted to]")] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is trained, only given, and padding, and how many tokens the texts take; prepares the texts as `tune` does."""
+    known = _read(study, overrides)
+    from rich.console import Console
+
+    from hikaku.places import state_root
+    from hikaku.token_view import print_view, view_tokens
+
+    console, aside = Console(), Console(stderr=True)
+    view = view_tokens(known, state_root(state) / known.name, aside.print, documents=documents, name=data)
+    if as_json:
+        _print_json(view.as_json())
+    else:
+        print_view(view, console)
+
+
+@app.command()
 def report(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
     """Write the report of a study from what MLflow recorded, and print where it lies."""
     known = _read(study, overrides)

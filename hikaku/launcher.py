@@ -6,31 +6,27 @@ Everything it does can be interrupted at any instant and done again: running the
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 from ray.exceptions import RayError
 
 from hikaku.closing import RankCorrelation, answer_lines, count_openings
 from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
-from hikaku.record import Outcome, TrialStatus, write_atomically
+from hikaku.record import Outcome, TrialStatus
 from hikaku.referee import Referee, Setting
 from hikaku.search import Search, is_measured
 from hikaku.study import Study, describe_change
+from hikaku.study_folder import DATA_FOLDER, load_identity, lock_study, prepare_texts, save_identity
 from trainables.config import Precision
-from trainables.corpora.prepare import digest_data, prepare_data
+from trainables.corpora.prepare import digest_data
 from trainables.model_source import resolve_model
 from trainables.trial import Share, Work
 
-STUDY_FILE = "study.json"
 Say = Callable[[str], None]
 
 
@@ -66,28 +62,13 @@ def run_study(
     folder = state_root(state) / study.name
     folder.mkdir(parents=True, exist_ok=True)
     say = say or LiveTable.say
-    with _study_lock(study, folder), contextlib.ExitStack() as stack:
+    with lock_study(study, folder), contextlib.ExitStack() as stack:
         launch = Launch(study, folder, address, say, work, stack)
         try:
             return launch.run()
         except RayError as error:
             last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{study.name}: {last} (logs: {folder / 'logs'}); the same command goes on from here") from error
-
-
-@contextlib.contextmanager
-def _study_lock(study: Study, folder: Path) -> Generator[None]:
-    path = folder / "lock"
-    holder = folder / "lock.json"
-    try:
-        with filelock.FileLock(path, timeout=0):
-            write_atomically(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
-            yield
-    except filelock.Timeout:
-        who: dict[str, Any] = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
-        raise ValueError(
-            f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})"
-        ) from None
 
 
 @dataclass
@@ -122,34 +103,27 @@ class Launch:
         assert model.digest is not None
         precision = self._precision()
         digests = digest_data(study.data)
-        self._check_identity(study.identity(precision, digests, model.digest))
-        data = self.folder / "data"
-        for half_made in self.folder.glob(".data.*"):  # by a process that was killed: the study's lock says it is gone
-            shutil.rmtree(half_made)
-        prepare_data(study.data, model.folder, study.training.batch.sequence_length, data, progress=self.say)
+        identity = study.identity(precision, digests, model.digest)
+        self._check_identity(identity)
+        card = prepare_texts(study, model.folder, self.folder, self.say)
+        save_identity(self.folder, identity)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
-        tags |= {"precision": precision, "data": _digest(digests)}
-        return Setting(self.folder, model.folder, data, precision, self._tracking_uri(), tags, dict(digests))
+        tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
+        return Setting(self.folder, model.folder, self.folder / DATA_FOLDER, precision, self._tracking_uri(), tags, dict(digests))
 
     def _precision(self) -> Precision:
         """Return the precision, resolved once: a study that was begun keeps what `auto` meant then."""
-        begun = self._stored_identity()
+        begun = load_identity(self.folder)
         if self.study.training.precision == "auto" and begun is not None:
             return begun["training"]["precision"]
         return resolve_precision(self.study.training.precision, read_device(self._on_cluster()))
 
-    def _stored_identity(self) -> dict[str, Any] | None:
-        path = self.folder / STUDY_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
     def _check_identity(self, identity: dict[str, Any]) -> None:
-        begun = self._stored_identity()
+        begun = load_identity(self.folder)
         change = describe_change(begun, json.loads(json.dumps(identity))) if begun is not None else None
         if change is not None:
             raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
-        if begun != json.loads(json.dumps(identity)):
-            write_atomically(self.folder / STUDY_FILE, json.dumps(identity, indent=1))
 
     def _tracking_uri(self) -> str:
         from hikaku.tracking import create_store

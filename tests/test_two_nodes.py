@@ -9,6 +9,8 @@ from ray.cluster_utils import Cluster
 from hikaku.launcher import run_study
 from hikaku.record import load_result, trial_folder
 from hikaku.study_file import read_study
+from hikaku.tracking import create_store, read_study_runs
+from trainables.corpora.prepared import load_card
 
 STUDY = Path(__file__).parents[1] / "studies" / "smoke.yaml"
 CHANGES = ["name=two-nodes", "budget.trials=1", "resources.workers=2", "resources.cpus_per_worker=1.5", "training.batch.micro_blocks=2"]
@@ -32,3 +34,7 @@ def test_trials_of_two_workers_span_two_nodes(tmp_path: Path) -> None:
     config = json.loads((trial_folder(summary.folder, summary.best["lora"]) / "config.json").read_text())
     assert config["engine"]["workers"] == 2
     assert result.metrics["test/perplexity"] > 1
+    runs = read_study_runs(study.name, create_store(tmp_path))
+    told = {run.tags["train_digest"] for run in (runs.parent, *runs.trials)}
+    assert told == {load_card(summary.folder / "data").train_digest}
+    assert all("do not see one another" in run.tags["attention"] for run in runs.trials)

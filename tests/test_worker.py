@@ -1,6 +1,7 @@
 """A trial from its first step to its end: what it reports and leaves behind, interrupted, pruned, diverged, or out of memory."""
 
 import gc
+import hashlib
 import json
 import logging
 import math
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +21,7 @@ import trainables.worker
 from hikaku.metrics import definition_of
 from hikaku.record import Outcome, Result, load_result
 from tests.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_config, make_trial, same_weights, write_data, write_model
+from trainables.corpora.prepared import TRAIN_FILES
 from trainables.engine import Engine
 from trainables.measurement import measure_base, open_test
 from trainables.methods import Lora
@@ -49,11 +52,22 @@ def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents
     assert result.facts["built.method.rank"] == "4"
     assert result.facts["built.method.scale"] == "2.0"
     assert result.facts["built.optimizer.learning_rate"] == "0.01"
+    assert result.facts["attention"] == base.facts["attention"] == "sdpa; documents that share a block do not see one another"
     assert json.loads((root / "trial" / "config.json").read_text())["uid"] == config.uid
     assert (root / "trial" / "documents.parquet").exists()
     assert not list((root / "trial" / "checkpoints").rglob("worker-*")), "optimizer states are dropped"
     for name in {**result.metrics, **base.metrics}:
         definition_of(name)
+
+
+def test_lora_and_full_trials_say_that_they_train_on_the_same_tokens(root: Path) -> None:
+    one_step = {"budget": {"rungs": (), "tokens": STEP}}
+    told = {run_trial(make_trial(root, method["name"], method, **one_step), Referee()).facts["train_digest"] for method in (LORA, FULL)}
+    blocks = [np.load(root / "data" / name) for name in TRAIN_FILES]
+    assert told == {hashlib.sha256(b"".join(block.tobytes() for block in blocks)).hexdigest()}
+    blocks[1][0, 0] += 1
+    np.save(root / "data" / TRAIN_FILES[1], blocks[1])
+    assert run_trial(make_trial(root, "changed", **one_step), Referee()).facts["train_digest"] not in told
 
 
 def test_the_test_split_is_opened_once(root: Path) -> None:

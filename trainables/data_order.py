@@ -3,6 +3,7 @@
 The order is a function of seed and step alone, so it needs no saving, and every number of workers trains on the same blocks.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,13 @@ class DataOrder:
             raise ValueError(f"{folder / TRAIN_FILES[0]}: no block; allowed: at least one block of training text")
         self._per_step, self._seed = batch.blocks, seed
         self._epochs: dict[int, Tensor] = {}
+
+    def digest(self) -> str:
+        """Return the hex sha256 of the blocks as they lie in memory, which is the card's `train_digest` where nothing was changed."""
+        digest = hashlib.sha256()
+        for array in self._arrays:
+            digest.update(array)
+        return digest.hexdigest()
 
     def step_blocks(self, step: int, *, rank: int, world_size: int) -> tuple[Tensor, ...]:
         """Return this worker's share of a step: inputs, targets and positions, int32 [blocks / world_size, sequence_length] each."""

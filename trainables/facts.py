@@ -11,6 +11,7 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.engine import device_of_worker
+from trainables.model import isolates_documents
 from trainables.model_shape import read_model_shape
 
 LIBRARIES = ("hikaku", "torch", "transformers", "peft", "deepspeed", "ray", "optuna", "mlflow")
@@ -48,3 +49,11 @@ def read_built(model: Any, config: TrialConfig, parameters: tuple[int, int], pea
     assert trainable == formula, f"{config.method.name}: {formula} trainable parameters by formula, {trainable} in the built model"
     built = config.method.read_back(model) | {"optimizer.learning_rate": peak_learning_rate}
     return {f"built.{name}": repr(value) for name, value in built.items()} | {"built.parameters": f"{trainable} of {parameters[1]}"}
+
+
+def read_attention(model: Any) -> str:
+    """Return which kernel attends and whether documents that share a block see one another, as the built model shows."""
+    seen = (
+        "documents that share a block do not see one another" if isolates_documents(model) else "documents see those before them in a block"
+    )
+    return f"{model.config._attn_implementation}; {seen}"

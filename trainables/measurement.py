@@ -14,7 +14,7 @@ from trainables.evaluation.divergence import save_reference
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import evaluate
 from trainables.evaluation.samples import write_samples
-from trainables.facts import read_machine
+from trainables.facts import read_attention, read_machine
 from trainables.model import build_model, count_parameters, load_model
 
 
@@ -30,9 +30,8 @@ def measure_base(config: TrialConfig) -> Result:
     metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
     metrics |= dict.fromkeys((f"divergence/{name}" for name in evaluation.card.retained), 0.0)
     metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
-    result = Result(
-        uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=read_machine(config), started=started, ended=time.time()
-    )
+    facts = read_machine(config) | {"attention": read_attention(model)}
+    result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=facts, started=started, ended=time.time())
     if rank == 0:
         write_documents(Path(config.folder), evaluation.documents)
         save_reference(model, Path(config.data.folder), Path(config.folder))

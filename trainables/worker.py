@@ -35,7 +35,7 @@ from trainables.engine import Engine, Step, barrier, broadcast_flag, join_group
 from trainables.evaluation.divergence import measure_divergence
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import Evaluation, evaluate
-from trainables.facts import read_built, read_machine
+from trainables.facts import read_attention, read_built, read_machine
 from trainables.measurement import call_own_metrics, read_base
 from trainables.model import build_model, count_parameters
 from trainables.model_shape import read_model_shape
@@ -87,7 +87,7 @@ class Trial:
         self.order = DataOrder(Path(config.data.folder), config.batch, config.seed)
         self.steps = self.order.count_steps(config.budget.tokens)
         self.evaluation: Evaluation | None = None
-        self.facts = read_machine(config)
+        self.facts = read_machine(config) | {"train_digest": self.order.digest()}
         self._base = read_base(config)
 
     def build(self) -> None:
@@ -97,6 +97,8 @@ class Trial:
         trainable, total = count_parameters(self.model)
         self.engine = Engine(self.model, config, self.steps)
         self.facts |= read_built(self.model, config, (trainable, total), self.engine.peak_learning_rate)
+        with self.engine.whole() as model, self.engine.autocast():
+            self.facts["attention"] = read_attention(model)
         self.memory, self.speed = MemoryMeter(self.model), SpeedMeter()
         torch.manual_seed(derive_seed(config.seed, f"dropout/{self.rank}"))
         if resumed:

@@ -23,19 +23,28 @@ def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
     return {name: texts.digest for name, texts in _read_all(sets).items()}
 
 
-def prepare_data(
-    sets: Mapping[str, DataSet], model_folder: Path, sequence_length: int, destination: Path, *, progress: Progress | None = None
+def prepare_data(  # noqa: PLR0913
+    sets: Mapping[str, DataSet],
+    model_folder: Path,
+    sequence_length: int,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    replace: bool = False,
 ) -> Card:
     """Write the prepared folder, complete or absent, and return its card; a folder that is already there is only checked.
 
-    `progress` is called with a line of text for each set. Raises ValueError for texts that cannot be read, sets of which none is adapted
-    to, a tokenizer without a token that ends a text, or a destination that was prepared from something else.
+    `progress` is called with a line of text for each set; `replace` makes a folder anew that was prepared from something else. Raises
+    ValueError for texts that cannot be read, sets of which none is adapted to, a tokenizer without a token that ends a text, or,
+    unless it is replaced, such a folder.
     """
     if not any(data_set.role == "adapt" for data_set in sets.values()):
         raise ValueError("data: no set has role adapt; allowed: at least one, which is trained and judged on")
     texts = _read_all(sets)
     tokenizer = load_text_tokenizer(model_folder)
     request = _digest_request(sets, texts, tokenizer, sequence_length)
+    if replace and (destination / CARD_FILE).exists() and load_card(destination).request != request:
+        shutil.rmtree(destination)
     if (destination / CARD_FILE).exists():
         return _check_card(destination, request)
     destination.parent.mkdir(parents=True, exist_ok=True)
