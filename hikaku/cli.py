@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from hikaku.prepare_command import prepare
+
 if TYPE_CHECKING:
     from hikaku.study import Study
 
@@ -151,6 +153,9 @@ def evaluate(  # noqa: PLR0913, PLR0917
         _print_json(done.as_json())
     else:
         print_tasks(done)
+
+
+app.command()(prepare)
 
 
 @app.command()

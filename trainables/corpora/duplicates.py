@@ -1,0 +1,162 @@
+"""Documents that say the same twice: exact copies, near-duplicates, and what stands in training and in testing.
+
+Texts are compared by their shingles, all runs of 5 characters, blanks and differences of width or case left out. Two are near-duplicates
+where 0.6 of the shingles of both are common to both (Jaccard). Pairs worth comparing are found by MinHash: 126 permutations in 42 bands
+of 3, which miss a pair at that limit once in 27,000; each pair found is then compared exactly. Texts of fewer than 20 characters are only
+ever exact copies. A prompt belongs to the text.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from trainables.corpora.document import Document
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Shingles = NDArray[np.uint64]
+
+SHINGLE = 5  # characters
+BANDS, ROWS = 42, 3
+PERMUTATIONS = BANDS * ROWS
+SIMILAR = 0.6  # near-duplicates: share of the shingles of both
+HELD = 0.75  # a document inside a longer one: share of its own shingles
+LEAST = 20 - SHINGLE + 1  # shingles of the shortest text that is compared
+HELD_LEAST = 45  # shingles of the shortest text that is looked for inside longer ones
+CHUNK = 4096  # shingles that are permuted at a time
+
+
+class Overlap(NamedTuple):
+    """Two documents that overlap, and how much: the share of common shingles."""
+
+    first: Document
+    second: Document
+    share: float
+
+
+def find_duplicates(documents: Sequence[Document]) -> dict[int, Overlap]:
+    """Return the places of documents that nearly duplicate an earlier one, each with the pair that shows it."""
+    import numpy as np
+
+    compared = [place for place, document in enumerate(documents) if len(_fold(document)) >= LEAST + SHINGLE - 1]
+    bands = np.array([_sign(find_shingles(documents[place])) for place in compared]).reshape(-1, BANDS)
+    found: dict[int, Overlap] = {}
+    for first, second in sorted(_find_candidates(bands)):
+        one, other = compared[first], compared[second]
+        share = measure_similarity(find_shingles(documents[one]), find_shingles(documents[other]))
+        if other not in found and share >= SIMILAR:
+            found[other] = Overlap(documents[one], documents[other], share)
+    return found
+
+
+def find_overlap(train: Sequence[Document], test: Sequence[Document]) -> Overlap | None:
+    """Return the first pair, (of train, of test), that overlaps; None where all are apart. See `find_overlaps`."""
+    return next(find_overlaps(train, test), None)
+
+
+def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterator[Overlap]:
+    """Yield, for every document of `train` that overlaps one of `test`, the pair and its share.
+
+    They overlap where they are exact copies or near-duplicates, or where one document holds three quarters of the other's shingles: so a
+    paragraph of fifty characters or more is found in its book.
+    """
+    import numpy as np
+
+    if not test:
+        return
+    digests = {document.digest: document for document in test}
+    shingles = [find_shingles(document) for document in test]
+    sizes = np.array([len(each) for each in shingles])
+    owners = np.repeat(np.arange(len(test)), sizes)
+    keys = np.concatenate(shingles)
+    order = np.argsort(keys, kind="stable")
+    keys, owners = keys[order], owners[order]
+    for document in train:
+        if copy := digests.get(document.digest):
+            yield Overlap(document, copy, 1.0)
+            continue
+        own = find_shingles(document)
+        starts, ends = np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right")
+        places = _spread(starts, ends)
+        if not len(places) or len(own) < LEAST:
+            continue
+        common = np.bincount(owners[places], minlength=len(test))
+        smaller = np.minimum(sizes, len(own))
+        alike, held = common / (sizes + len(own) - common), common / smaller
+        alike[sizes < LEAST] = held[smaller < HELD_LEAST] = 0
+        shares = np.where(held >= HELD, held, np.where(alike >= SIMILAR, alike, 0))
+        if shares.any():
+            best = int(shares.argmax())
+            yield Overlap(document, test[best], float(shares[best]))
+
+
+def find_shingles(document: Document) -> "Shingles":
+    """Return uint64 [shingles], sorted: a hash of every distinct run of 5 characters; of the whole where it is shorter."""
+    import numpy as np
+
+    letters = np.frombuffer(_fold(document).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    length = min(SHINGLE, len(letters))
+    hashes = np.zeros(len(letters) - length + 1, np.uint64)
+    for place in range(length):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(letters) - length + 1 + place]
+    hashes ^= hashes >> np.uint64(29)
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(32)
+    return np.unique(hashes)
+
+
+def measure_similarity(one: "Shingles", other: "Shingles") -> float:
+    """Return the share of the shingles of both that are common to both."""
+    import numpy as np
+
+    common = len(np.intersect1d(one, other, assume_unique=True))
+    return common / (len(one) + len(other) - common)
+
+
+def _fold(document: Document) -> str:
+    return "".join(unicodedata.normalize("NFKC", f"{document.prompt}{document.text}").casefold().split())
+
+
+def _sign(shingles: "Shingles") -> "Shingles":
+    """Return uint64 [BANDS]: a hash of each band of the document's smallest permuted shingles."""
+    import numpy as np
+
+    rng = np.random.default_rng(8)
+    factors, offsets = (rng.integers(2**64, size=(PERMUTATIONS, 1), dtype=np.uint64) | np.uint64(1) for _ in range(2))
+    smallest = np.full(PERMUTATIONS, 2**64 - 1, np.uint64)
+    for start in range(0, len(shingles), CHUNK):
+        smallest = np.minimum(smallest, (shingles[start : start + CHUNK] * factors + offsets).min(1))
+    rows = smallest.reshape(BANDS, ROWS)
+    bands = np.zeros(BANDS, np.uint64)
+    for row in range(ROWS):
+        bands = (bands ^ rows[:, row]) * np.uint64(0x9E3779B97F4A7C15)
+    return bands
+
+
+def _find_candidates(bands: "Shingles") -> set[tuple[int, int]]:
+    """Return pairs of rows (earlier, later) that agree in a band: of a run of equal ones each with the first and with the one before."""
+    import numpy as np
+
+    pairs: set[tuple[int, int]] = set()
+    for band in bands.T:
+        order = np.argsort(band, kind="stable")
+        same = np.flatnonzero(band[order][1:] == band[order][:-1]) + 1  # places in the order that equal the one before
+        first = order[0] if len(order) else 0
+        before = -1
+        for place in same.tolist():
+            if place != before + 1:
+                first = order[place - 1]
+            before = place
+            pairs |= {(int(first), int(order[place])), (int(order[place - 1]), int(order[place]))}
+    return pairs
+
+
+def _spread(starts: "NDArray[np.intp]", ends: "NDArray[np.intp]") -> "NDArray[np.intp]":
+    """Return all places of the ranges [start, end), one range after another."""
+    import numpy as np
+
+    lengths = ends - starts
+    starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+    return np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp), lengths) + np.arange(lengths.sum())
