@@ -181,7 +181,7 @@ def test_a_retained_set_keeps_no_training_text(tmp_path: Path) -> None:
         ({}, "given: none"),
         ({"embedded": "english", "path": "a"}, "given: embedded, path"),
         ({"path": "a", "encoding": "utf-9"}, "encoding 'utf-9' is unknown"),
-        ({"embedded": "english", "split": {"test": 0.5}}, "splits of embedded sets are fixed"),
+        ({"embedded": "english", "split": {"test": 0.5}}, "split: that of english is fixed"),
         ({"files": {"test": "a"}}, "also needs train and validation"),
         ({"path": "a", "prompt_field": "question"}, "prompt_field: only rows have fields"),
         ({"path": "a", "format": "jsonl", "prompt_field": "text"}, "prompt_field: got 'text', the text's own"),

@@ -72,8 +72,8 @@ class DataSet(Section):
         given = [name for name in ("embedded", "path", "files") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give the texts once, as embedded, path or files; given: {', '.join(given) or 'none'}")
-        if self.embedded and self.split != SplitShares():
-            raise ValueError("split: the splits of embedded sets are fixed, since the embedded model was trained on their train split")
+        if self.embedded in ("english", "chinese") and self.split != SplitShares():
+            raise ValueError(f"split: that of {self.embedded} is fixed, since the embedded model was trained on its train split")
         if self.prompt_field is not None and self.format in ("text", "aozora"):
             raise ValueError("prompt_field: only rows have fields; allowed: format: jsonl, csv or parquet")
         if self.prompt_field is not None and self.prompt_field == (self.text_field or "text"):
