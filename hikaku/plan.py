@@ -16,6 +16,7 @@ from rich.console import Console
 from hikaku.study import Arm, Study
 from search_spaces.grammar import SearchSpace, describe
 from trainables.config import Precision
+from trainables.corpora.sources import is_here
 from trainables.methods import Full, Lora
 from trainables.model_shape import ModelShape
 from trainables.model_source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
@@ -213,6 +214,9 @@ def _notes(study: Study) -> Iterator[str]:
         yield "pruning is off: there are several objectives"
     elif study.pruning is None:
         yield "pruning is off: every trial trains its whole budget"
+    for name, data in study.data.items():
+        if data.fetched_by is not None and not is_here(data):
+            yield f"texts of {name}: {UNKNOWN_UNTIL_FETCHED}, by {data.fetched_by}"
     for name, arm in study.arms.items():
         if len(arm.starts) > study.budget.trials:
             yield f"arm {name} has {len(arm.starts)} starts and {study.budget.trials} trials: the last starts are left out"

@@ -218,8 +218,8 @@ class Study(Section):
         plain["model"].pop("path")
         plain["model"]["digest"] = model_digest
         for name, data in plain["data"].items():
-            data.pop("path")
-            data.pop("files")
+            for left_out in ("path", "files", "fetched_by", "expect"):
+                data.pop(left_out)
             if data["template"] not in {"plain", "chat"}:
                 data.pop("template")  # a file: the digest covers what it says
             data["digest"] = data_digests[name]

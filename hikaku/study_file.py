@@ -124,7 +124,9 @@ def _resolve_texts(draft: Draft, where: Location) -> None:
         format = draft.at((*where[:2], "format"))
         find_files(str(path), format if isinstance(format, str) and format in SUFFIXES else "text")
     except ValueError as error:
-        raise draft.refuse(where, f"got {error}; allowed: texts that exist, as a file, a folder or a glob") from None
+        fetched_later = draft.at((*where[:2], "fetched_by")) is not None and not draft.is_by_hand(where)
+        if not fetched_later:
+            raise draft.refuse(where, f"got {error}; allowed: texts that exist, as a file, a folder or a glob") from None
     draft.mapping(where[:-1])[str(where[-1])] = str(path)
 
 

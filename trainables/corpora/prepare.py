@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.corpora.prepared import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
-from trainables.corpora.sources import DataSet, SplitName, Texts, read_texts
+from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
 from trainables.corpora.tokens import Encoded, Tokenizer, encode_splits, load_text_tokenizer
 
 EVALUATED: tuple[Split, ...] = ("validation", "test")
@@ -68,7 +68,8 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
         try:
             texts[name] = read_texts(data_set)
         except (ValueError, OSError) as error:
-            raise ValueError(f"data.{name}: {error}") from None
+            hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
+            raise ValueError(f"data.{name}: {error}{hint}") from None
     return texts
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trainables.corpora.document import Document, Malformed
 from trainables.corpora.encodings import AUTO
+from trainables.corpora.expectation import Expectation
 from trainables.corpora.formats import SUFFIXES, Format, Reading, matches, open_texts
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.templates import read_template
@@ -61,6 +62,8 @@ class DataSet(Section):
     evaluation_tokens: int = Field(default=100_000, ge=1, description="most tokens of each evaluation split that are measured")
     training_tokens: int | None = Field(default=None, ge=1, description="most tokens of the training split that are used")
     skip_bad: bool = Field(default=False, description="count malformed documents by reason instead of stopping at the first")
+    expect: Expectation = Expectation()
+    fetched_by: str | None = Field(default=None, description="the command that fetches the files, told where they are missing")
 
     @field_validator("encoding")
     @classmethod
@@ -136,6 +139,7 @@ def read_texts(data_set: DataSet) -> Texts:
         texts.template = read_template(data_set.template)
     elif data_set.system is not None or data_set.template != "plain":
         raise ValueError("template, system: no document has a prompt; allowed: with prompt_field, or a set of questions and answers")
+    data_set.expect.check(texts.splits)
     return texts
 
 
@@ -176,6 +180,15 @@ def find_files(path: str, format: Format) -> list[Path]:
         wanted = " or ".join(f"*{suffix}" for suffix in SUFFIXES[format])
         raise ValueError(f"{path}: {f'holds no {wanted}' if place.is_dir() else 'no such file, folder or glob'}")
     return files
+
+
+def is_here(data_set: DataSet) -> bool:
+    """Return whether there are files, of whatever content, wherever the set names some."""
+    paths = [data_set.path] if data_set.path is not None else list((data_set.files or {}).values())
+    try:
+        return all(find_files(path, data_set.format) for path in paths)
+    except ValueError:
+        return False
 
 
 def is_clean(path: str) -> bool:
