@@ -28,7 +28,10 @@ MISREADINGS = (
 )
 MARGIN = 10  # nats: a single odd character is no proof that a text was misread
 KANA = re.compile(r"[ぁ-ゖァ-ヺー]")
-UTF_8_AS_CP932 = re.compile("[縺繧繝]")  # the first two bytes of every kana in UTF-8, and hardly ever a kanji that is meant
+UTF_8_AS = {  # what the first bytes of kana and kanji in UTF-8 look like, though bytes that mean nothing were dropped on the way
+    "cp932": re.compile("[縺繧繝]"),  # hardly ever kanji that are meant
+    "cp1252": re.compile("[ãäåæçèé][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"),
+}
 
 
 def detect_encoding(data: bytes) -> str:
@@ -74,8 +77,9 @@ def find_damage(text: str) -> tuple[str, str] | None:
     """Return the kind of damage and its detail where a text holds U+FFFD or is mojibake; None for a sound text."""
     if REPLACEMENT in text:
         return "U+FFFD", f"{text.count(REPLACEMENT)} characters were already lost when the text was written"
-    if (lost := len(UTF_8_AS_CP932.findall(text))) > 2 and lost > 0.05 * len(text):
-        return "mojibake", "UTF-8 that was once read as cp932"
+    for wrong, first_bytes in UTF_8_AS.items():
+        if (found := len(first_bytes.findall(text))) > 2 and found > 0.05 * len(text):
+            return "mojibake", f"UTF-8 that was once read as {wrong}"
     for wrong, right in MISREADINGS:
         if (meant := _reread(text, wrong, right)) is not None and measure_surprise(meant) + MARGIN < measure_surprise(text):
             return "mojibake", f"{right} that was once read as {wrong}: {meant[:20]!r} was meant"
