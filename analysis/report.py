@@ -153,26 +153,37 @@ class Report:
     def _classes(self) -> list[str]:
         """Return the sections by script, by part of speech, by stratum and by domain, each where there is something to say."""
         sections = {
-            "By script": ["test/script/"],
-            "By part of speech": ["test/word/"],
-            "By stratum": ["test/stratum/"],
-            "By domain": ["test/domain/"],
+            "By script": "test/script/",
+            "By part of speech": "test/word/",
+            "By stratum": "test/stratum/",
+            "By domain": "test/domain/",
         }
-        tables = {title: self._comparison(names) for title, names in sections.items()}
+        tables = {title: self._by_class(prefix) for title, prefix in sections.items()}
         return ["\n".join([f"## {title}", "", *lines]) for title, lines in tables.items() if lines]
+
+    def _by_class(self, prefix: str) -> list[str]:
+        """Return a table's lines, a class a row, with a column for each measure and run; no line where no run has any."""
+        runs = list(self._compared.values())
+        names = [name.removeprefix(prefix).rsplit("/", 1) for name in self._expand([prefix], runs)]
+        measures = sorted({measure for _, measure in names}, key=lambda measure: (measure == "accuracy", measure))
+        head = [f"{measure.replace('_', ' ')}, {title}" for measure in measures for title in self._compared]
+        rows = [
+            _row([name, *(_format(run.metrics.get(full := f"{prefix}{name}/{measure}"), full) for measure in measures for run in runs)])
+            for name in dict.fromkeys(name for name, _ in names)
+        ]
+        return [_row(["", *head]), _row(["---", *["---:"] * len(head)]), *rows] if rows else []
 
     def _samples(self) -> str:
         """Return what the base and the best write after the same openings; empty where none was kept."""
-        written: dict[str, list[str]] = {}
-        for title, run in self._compared.items():
-            with self.runs.artifact(run, SAMPLES_FILE) as path:
-                samples: list[dict[str, str]] = [] if path is None else json.loads(path.read_text(encoding="utf-8"))
-                for sample in samples:
-                    lines = written.setdefault(
-                        f"**{sample['document']}**: {_quote(sample['given'])}", [f"- text: {_quote(sample['expected'])}"]
-                    )
-                    lines.append(f"- {title}: {_quote(sample['written'])}")
-        blocks = ["\n".join([heading, "", *lines]) for heading, lines in written.items()]
+        with self.runs.artifact(self.runs.parent, SAMPLES_FILE) as path:
+            table: dict[str, list[Any]] = {"data": []} if path is None else json.loads(path.read_text(encoding="utf-8"))
+        blocks: list[str] = []
+        for row in table["data"]:
+            sample: dict[str, str] = dict(zip(table["columns"], row, strict=True))
+            written = {title: sample[title] for title in self._compared if title in sample}
+            shown = {"text": sample["expected"][: max(map(len, written.values()), default=0)]} | written
+            lines = [f"- {title}: {_quote(text)}" for title, text in shown.items()]
+            blocks.append("\n".join([f"**{sample['document']}**: {_quote(sample['given'])}", "", *lines]))
         return "\n\n".join(["## What they write", *blocks]) if blocks else ""
 
     def _trade_off(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial
 
 from hikaku.pruner import ENDING, rung_attribute
-from hikaku.record import Outcome, load_result, trial_folder
+from hikaku.record import SAMPLES_FILE, Outcome, load_result, trial_folder, write_atomically
 from hikaku.trial_store import outcome_of
 
 EVALUATION_SHARE = "efficiency/evaluation_share"
@@ -64,7 +64,7 @@ def answer_lines(folder: Path, study: str, best: Mapping[str, str]) -> list[str]
     results = {"base": load_result(trial_folder(folder, f"{study}/base"))}
     results |= {f"best {arm}": load_result(trial_folder(folder, uid)) for arm, uid in best.items()}
     metrics = {title: result.metrics for title, result in results.items() if result is not None}
-    names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/"))
+    names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/") and name.count("/") < 3)
     if not names:
         return []
     names |= {EVALUATION_SHARE: None}
@@ -73,6 +73,19 @@ def answer_lines(folder: Path, study: str, best: Mapping[str, str]) -> list[str]
     return [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows
     ]
+
+
+def join_samples(folder: Path, study: str, best: Mapping[str, str]) -> None:
+    """Write the study's table of samples: what the base and the best of each arm wrote after the same openings, side by side."""
+    import pandas as pd
+
+    sources = {"base": f"{study}/base"} | {f"best {arm}": uid for arm, uid in best.items()}
+    files = {title: trial_folder(folder, uid) / SAMPLES_FILE for title, uid in sources.items()}
+    tables = {title: pd.DataFrame(**json.loads(file.read_text(encoding="utf-8"))) for title, file in sorted(files.items()) if file.exists()}
+    if not tables:
+        return
+    joined = next(iter(tables.values())).drop(columns="written").assign(**{title: table["written"] for title, table in tables.items()})
+    write_atomically(folder / SAMPLES_FILE, joined.to_json(orient="split", index=False, force_ascii=False, indent=1))
 
 
 def log_opening(folder: Path, uid: str) -> None:

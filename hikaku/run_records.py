@@ -1,5 +1,6 @@
 """What MLflow should show of each run, made from Optuna's trials and the runs' files alone, the same on every call."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
 PLACES = ("uid", "folder", "model.folder", "data.folder", "data.base_result_folder")  # of this machine: no part of an answer
+TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's pages know an artifact as a table
 RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, SAMPLES_FILE)
 
 
@@ -32,9 +34,11 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         uid=study.name,
         kind="study",
         name=study.name,
-        tags=setting.tags | _describe(study),
+        tags=setting.tags | _describe(study) | _tables(folder),
         outcome=Outcome.COMPLETED if finished else None,
-        artifacts=_existing([folder / "study.json", folder / OPENINGS_FILE, *sorted((folder / "arms").glob("*.json"))]),
+        artifacts=_existing(
+            [folder / "study.json", folder / OPENINGS_FILE, folder / SAMPLES_FILE, *sorted((folder / "arms").glob("*.json"))]
+        ),
         datasets=setting.datasets,
         started=_time_of(folder / "arms"),
         ended=max(ends, default=None) if finished else None,
@@ -54,7 +58,7 @@ def base_record(study: Study, setting: "Setting") -> "RunRecord | None":
         uid=uid,
         kind="base",
         name="base",
-        tags=setting.tags | result.facts,
+        tags=setting.tags | result.facts | _tables(folder),
         outcome=result.outcome,
         metrics=result.metrics,
         artifacts=_existing(folder / name for name in RUN_FILES),
@@ -80,7 +84,7 @@ def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial,
         kind="trial",
         name=f"{arm}/{number}",
         params=_shown_params(params),
-        tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason},
+        tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason} | _tables(folder),
         outcome=status.outcome,
         tokens=status.tokens,
         rungs=rungs,
@@ -114,6 +118,10 @@ def _own_objective(study: Study, metrics: Mapping[str, float]) -> dict[str, floa
     """Return the value of an objective that is a function of the metrics, under a name of its own."""
     first = study.objectives[0]
     return {OWN_OBJECTIVE: objective_value(first, metrics)} if first.function is not None and metrics else {}
+
+
+def _tables(folder: Path) -> dict[str, str]:
+    return {TABLES: json.dumps([{"path": SAMPLES_FILE, "type": "table"}])} if (folder / SAMPLES_FILE).exists() else {}
 
 
 def _existing(paths: Iterable[Path]) -> tuple[Path, ...]:

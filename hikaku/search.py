@@ -12,7 +12,7 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hikaku.closing import log_opening
+from hikaku.closing import join_samples, log_opening
 from hikaku.progress import LiveTable
 from hikaku.record import CONFIG_FILE, load_result, trial_folder
 from hikaku.referee import Referee, Setting
@@ -43,7 +43,9 @@ class Search:
         base = f"{self.study.name}/base"
         self.measure("base", [base])
         self.tune()
-        self.open_test([base, *self.ask("best").values()])
+        best = self.ask("best")
+        self.open_test([base, *best.values()])
+        join_samples(self.setting.folder, self.study.name, best)
 
     def measure(self, job: Job, uids: Sequence[str]) -> None:
         """Measure runs that lack it, with a trial's resources, one after another in one process."""

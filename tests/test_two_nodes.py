@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import ray
+from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 
+from analysis.report import build_report
 from hikaku.launcher import run_study
 from hikaku.record import load_result, trial_folder
 from hikaku.study_file import read_study
@@ -16,7 +20,7 @@ STUDY = Path(__file__).parents[1] / "studies" / "smoke.yaml"
 CHANGES = ["name=two-nodes", "budget.trials=1", "resources.workers=2", "resources.cpus_per_worker=1.5", "training.batch.micro_blocks=2"]
 
 
-def test_trials_of_two_workers_span_two_nodes(tmp_path: Path) -> None:
+def test_trials_of_two_workers_span_two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_study(STUDY, CHANGES)
     study = whole.model_copy(update={"arms": {"lora": whole.arms["lora"]}})
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
@@ -34,7 +38,16 @@ def test_trials_of_two_workers_span_two_nodes(tmp_path: Path) -> None:
     config = json.loads((trial_folder(summary.folder, summary.best["lora"]) / "config.json").read_text())
     assert config["engine"]["workers"] == 2
     assert result.metrics["test/perplexity"] > 1
-    runs = read_study_runs(study.name, create_store(tmp_path))
+    uri = create_store(tmp_path)
+    report = build_report(study.name, uri).as_markdown()
+    for part in ("## By script", "| hiragana |", "## By stratum", "| literary |", "## What they write", "- best lora: "):
+        assert part in report
+    runs = read_study_runs(study.name, uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client: Any = MlflowClient()
+    samples = client.load_table(client.get_experiment_by_name(study.name).experiment_id, "samples.json", [runs.parent.run_id])
+    assert list(samples.columns) == ["set", "document", "given", "expected", "base", "best lora"]
+    assert len(samples) == 3
     told = {run.tags["train_digest"] for run in (runs.parent, *runs.trials)}
     assert told == {load_card(summary.folder / "data").train_digest}
     assert all("do not see one another" in run.tags["attention"] for run in runs.trials)

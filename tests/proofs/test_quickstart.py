@@ -85,6 +85,26 @@ def test_the_report_keeps_its_promises(report: dict[str, Any]) -> None:
         assert min(ended, key=lambda trial: trial["metrics"]["eval/bits_per_character"])["uid"] == uid
 
 
+def test_japanese_is_measured_by_script_word_and_stratum_on_every_trial(place: Path, report: dict[str, Any]) -> None:
+    for trial in report["trials"]:
+        if trial["outcome"] in ("completed", "pruned"):
+            names = " ".join(trial["metrics"])
+            for part in ("hiragana", "katakana", "kanji", "word/particle", "literary", "technical", "english", "chinese", "divergence/"):
+                assert part in names
+    text = (place / "state" / "quickstart" / "report.md").read_text(encoding="utf-8")
+    for part in ("## By script", "## By part of speech", "## By stratum", "retention/english", "## What they write", "- best sft: "):
+        assert part in text
+
+
+def test_samples_stand_side_by_side_in_mlflow(place: Path, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/state/mlflow.db")
+    client: Any = MlflowClient()
+    table = client.load_table(client.get_experiment_by_name("quickstart").experiment_id, "samples.json")
+    side_by_side = table[table["best lora"].notna()]
+    assert len(side_by_side) == 3
+    assert side_by_side[["given", "expected", "base", "best lora", "best sft"]].notna().all(axis=None)
+
+
 def test_learning_japanese_costs_full_fine_tuning_its_english(report: dict[str, Any]) -> None:
     full = [trial for trial in report["trials"] if trial["method"] == "full" and trial["metrics"]["eval/perplexity"] is not None]
     best = min(full, key=lambda trial: trial["metrics"]["eval/perplexity"])
