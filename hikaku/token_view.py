@@ -5,8 +5,9 @@ Everything is read from the prepared folder, which `hikaku tune` trains on and f
 
 import contextlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 State = Literal["given", "trained", "measured"]
 STYLES = {"given": "cyan dim", "trained": "green", "measured": "green", "padding": "dim", "boundary": "dim"}
-HEAD, TAIL = 120, 30  # tokens shown of a longer document, from its beginning and its end
+HEAD, TAIL = 80, 20  # tokens shown of a longer prompt, and of a longer text, from its beginning and its end
 SEEN_BLOCKS = 1000  # the sample is one of the first
 UNFINISHED = "\N{WHITE VERTICAL RECTANGLE}"  # a token that ends inside a character, which the next one shows
 
@@ -228,35 +229,29 @@ def _measure_fertility(card: Card, data: Path, name: str) -> Fertility:
 
 
 def _render(passage: Passage) -> "Text":
-    """Return a passage in colours and in signs; the middle of a long one is left out."""
+    """Return a passage in colours and in signs: what is given stands in brackets, and the middle of what is long is left out."""
     from rich.text import Text
 
     text = Text.assemble(("▶ ", "bold"), (f"{_show(passage.title)} ", "bold"))
-    tokens = passage.tokens
-    if len(tokens) > HEAD + TAIL:
-        _append(text, tokens[:HEAD])
-        text.append(f" … {len(tokens) - HEAD - TAIL} tokens … ", STYLES["padding"])
-        tokens = tokens[-TAIL:]
-    _append(text, tokens)
+    for state, run in groupby(passage.tokens, key=lambda token: token.state):
+        shown = [_show(token.text) for token in run]
+        opening, closing = ("⟦", "⟧") if state == "given" else ("", "")
+        text.append(opening, STYLES[state])
+        if len(shown) > HEAD + TAIL:
+            _append(text, shown[:HEAD], STYLES[state])
+            text.append(f" … {len(shown) - HEAD - TAIL} tokens … ", STYLES["padding"])
+            shown = shown[-TAIL:]
+        _append(text, shown, STYLES[state])
+        text.append(closing, STYLES[state])
     if passage.padding:
         text.append(f" [padding × {passage.padding}]", STYLES["padding"])
     return text
 
 
-def _append(text: "Text", tokens: Iterable[Piece]) -> None:
-    """Append tokens: what is given stands in brackets, a sign between two tokens."""
-    before: State | None = None
-    for token in tokens:
-        if before == token.state:
-            text.append("│", STYLES["boundary"])
-        elif before == "given":
-            text.append("⟧", STYLES["given"])
-        if token.state == "given" and before != "given":
-            text.append("⟦", STYLES["given"])
-        text.append(_show(token.text), STYLES[token.state])
-        before = token.state
-    if before == "given":
-        text.append("⟧", STYLES["given"])
+def _append(text: "Text", tokens: Sequence[str], style: str) -> None:
+    for place, token in enumerate(tokens):
+        text.append("│" if place else "", STYLES["boundary"])
+        text.append(token, style)
 
 
 def _show(text: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hikaku import cli
 from tests.broken_studies import GOOD, write_surroundings
 
-COMMANDS = ("tune", "check", "report", "status", "ui", "doctor", "schema")
+COMMANDS = ("tune", "check", "tokens", "report", "status", "ui", "doctor", "schema")
 
 
 @pytest.fixture
