@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tests.tiny import write_model
 
-SENTENCES = ("東京は夜の七時。", "猫が窓辺で眠る。", "The cat sleeps.", "雨が降る。", "Rain falls on the roof.", "山は静かだ。")
+JAPANESE = ("東京は", "夜の", "七時", "猫が", "窓辺で", "眠る", "雨が", "降る", "山は", "静かだ", "川を", "渡る", "駅まで", "歩く")
+WORDS = (*JAPANESE, "the", "cat", "rain", "falls", "on", "a", "roof", "sleeps")
 
 
 def write_byte_model(folder: Path) -> Path:
@@ -24,9 +25,10 @@ def write_byte_model(folder: Path) -> Path:
 
 
 def draw_texts(count: int, seed: int = 0, longest: int = 12) -> list[str]:
-    """Return distinct texts of 1 to `longest` sentences."""
+    """Return texts of 1 to `longest` sentences, so unlike one another that none overlaps another."""
     rng = np.random.default_rng(seed)
-    return [f"{place} " + "".join(rng.choice(SENTENCES, rng.integers(1, longest + 1))) for place in range(count)]
+    sentences = [["".join(rng.choice(WORDS, 3)) for _ in range(rng.integers(1, longest + 1))] for _ in range(count)]
+    return [f"{place} {'。'.join(text)}。" for place, text in enumerate(sentences)]
 
 
 def write_jsonl(path: Path, texts: Sequence[str], field: str = "text") -> str:

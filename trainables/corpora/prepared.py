@@ -16,7 +16,7 @@ the last token before. In the packed blocks the end-of-text token is learnt too.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,6 +49,7 @@ class SetCard(Section):
     read: int
     used: int
     skipped: dict[str, int] = {}
+    account: dict[str, Any] | None = Field(default=None, description="the card of the folder that `hikaku prepare` wrote, read from one")
 
 
 class Card(Section):

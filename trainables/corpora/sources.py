@@ -61,6 +61,7 @@ class DataSet(Section):
     split: SplitShares = SplitShares()
     evaluation_tokens: int = Field(default=100_000, ge=1, description="most tokens of each evaluation split that are measured")
     training_tokens: int | None = Field(default=None, ge=1, description="most tokens of the training split that are used")
+    allow_overlap: bool = Field(default=False, description="measure documents though training documents of the study overlap them")
     skip_bad: bool = Field(default=False, description="count malformed documents by reason instead of stopping at the first")
     expect: Expectation = Expectation()
     fetched_by: str | None = Field(default=None, description="the command that fetches the files, told where they are missing")
