@@ -18,62 +18,10 @@ from trainables.corpora.sources import DataSet, SplitName, read_texts
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん、。"
-NOUNS = [
-    "朝",
-    "夜",
-    "川",
-    "山",
-    "海",
-    "空",
-    "猫",
-    "犬",
-    "鳥",
-    "魚",
-    "花",
-    "草",
-    "村",
-    "町",
-    "駅",
-    "道",
-    "橋",
-    "家",
-    "窓",
-    "庭",
-    "本",
-    "紙",
-    "音",
-    "声",
-    "光",
-    "影",
-    "雨",
-    "雪",
-    "風",
-    "雲",
-    "春",
-    "夏",
-    "秋",
-    "冬",
-    "人",
-    "子",
-    "母",
-    "父",
-    "友",
-    "師",
-]
-PARTS = [
-    "が静かに",
-    "は遠くの",
-    "を見つめる",
-    "と並んで",
-    "に沿って",
-    "から聞こえる",
-    "の向こうで",
-    "まで歩いた",
-    "も忘れない",
-    "より高く",
-    "へ続いている",
-    "でも終わらない",
-]
+NOUNS = "朝夜川山海空猫犬鳥魚花草村町駅道橋家窓庭本紙音声光影雨雪風雲春夏秋冬人子母父友師"
+PARTS = "が静かに、は遠くの、を見つめる、と並んで、に沿って、から聞こえる、の向こうで、まで歩いた、も忘れない、より高く、へ続いている、でも終わらない".split(
+    "、"
+)  # noqa: SIM905
 
 
 def _write_paragraphs(count: int, seed: int = 1) -> list[Document]:
@@ -99,9 +47,7 @@ def _plant(documents: Sequence[Document], seed: int = 2) -> list[Document]:
 def _check_recall(documents: Sequence[Document]) -> None:
     planted = _plant(documents)
     found = find_duplicates([*documents, *planted])
-    right = sum(
-        found[len(documents) + place].first.id == each.id for place, each in enumerate(documents) if len(documents) + place in found
-    )
+    right = sum(f"{overlap.first.id}'" == overlap.second.id for overlap in found.values())
     assert right >= 0.95 * len(documents)
     overlaps = list(find_overlaps(planted, documents))
     assert sum(overlap.first.id == f"{overlap.second.id}'" for overlap in overlaps) >= 0.95 * len(documents)
@@ -181,10 +127,8 @@ def test_a_study_that_would_measure_what_it_trains_on_is_refused(tmp_path: Path)
     texts = [each.text for each in _write_paragraphs(12)]
     copy = _edit(texts[4], random.Random(5))
     digest_data(_study(tmp_path, texts[:8], texts[8:]))
-    with pytest.raises(
-        ValueError,
-        match=r"^data\.own: \S+test\.jsonl:2 of test overlaps \S+train\.jsonl:5 of train of data\.own \(\d+%\); allowed: .*allow_overlap: true$",
-    ):
+    said = r"^data\.own: \S+test\.jsonl:2 of test overlaps \S+train\.jsonl:5 of train of data\.own \(\d+%\); allowed: .*: true$"
+    with pytest.raises(ValueError, match=said):
         digest_data(_study(tmp_path, texts[:8], [texts[8], copy]))
     digest_data(_study(tmp_path, texts[:8], [texts[8], copy], allow_overlap=True))
 
