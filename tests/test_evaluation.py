@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from torch import distributed as dist
 
 from hikaku.metrics import definition_of
 from tests.texts import draw_texts, write_byte_model, write_jsonl
+from tests.tiny import write_model
+from trainables.corpora.attribution import load_attribution
 from trainables.corpora.prepare import load_text_tokenizer, prepare_data
 from trainables.corpora.prepared import Split, load_card
+from trainables.corpora.scripts import SCRIPTS
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.evaluation.documents import COLUMNS, read_documents, write_documents
 from trainables.evaluation.nats import evaluate, perplexity
@@ -168,3 +172,35 @@ def test_a_real_model_on_real_texts(tmp_path: Path) -> None:
     assert 20 < metrics["eval/nats_per_token"] < 29
     assert 1e8 < metrics["eval/perplexity"] < math.inf
     assert metrics["retained/english/bits_per_byte"] < 6
+
+
+@pytest.fixture(scope="module")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random model with Qwen2's own tokenizer, which cuts kanji between tokens."""
+    folder = tmp_path_factory.mktemp("qwen2") / "model"
+    write_model(folder, vocab_size=151_936)
+    for file in (Path(REAL or "") / "tokenizers" / "qwen2").iterdir():
+        copyfile(file, folder / file.name)
+    return folder
+
+
+@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@pytest.mark.parametrize(
+    "source", ["ja/aozora_utf8/86_ruby_1176", "ja/encyclopedic/gsd_dev", "ja/technical/python_docs_ja", "parallel/pud.ja"]
+)
+def test_classes_add_up_with_qwen2s_tokenizer_whatever_the_batch(source: str, qwen2: Path, tmp_path: Path) -> None:
+    path = str(Path(REAL or "") / f"{source}.txt")
+    texts = DataSet.model_validate({"role": "adapt", "path": path, "documents": "line", "evaluation_tokens": 5000, "training_tokens": 500})
+    prepare_data({"texts": texts.model_copy(update={"allow_overlap": True})}, qwen2, 64, tmp_path / "data")
+    characters = load_attribution(tmp_path / "data" / "texts" / "validation").characters
+    assert ((characters[:, 0] == SCRIPTS.index("kanji")) & (characters[:, 1] < characters[:, 2])).any(), "no kanji is cut by tokens"
+    model = load_model(qwen2, "fp32")
+    one, other = (evaluate(model, tmp_path / "data", "validation", rows_per_pass=rows) for rows in (1, 16))
+    assert one.scripts.nats.sum() == pytest.approx(one.documents["nats"].sum(), rel=1e-6)
+    assert one.scripts.characters.sum() == one.documents["characters"].sum()
+    japanese = one.documents[one.documents["stratum"] != ""]
+    assert one.parts.nats.sum() == pytest.approx(japanese["nats"].sum(), rel=1e-6)
+    assert one.parts.characters.sum() == japanese["characters"].sum()
+    metrics = one.metrics(None)
+    assert {name.split("/")[1] for name in metrics if name.startswith("script/")} >= {"hiragana", "kanji", "punctuation"}
+    assert other.metrics(None) == pytest.approx(metrics, rel=1e-6)
