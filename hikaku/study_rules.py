@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hikaku.metrics import METRICS, definition_of
+from hikaku.metrics import METRICS, definition_of, spell_out
 from hikaku.wording import describe_error, refusal, suggest
 from search_spaces.grammar import Range, SearchSpace, describe
 from trainables.config import Batch, Optimizer, Schedule
@@ -202,7 +202,7 @@ def _check_metric(study: "Study", where: str, metric: str) -> None:
     try:
         row = definition_of(metric)
     except KeyError:
-        known = [row.name for row in METRICS if not row.name.startswith("test/")]
+        known = [name for name in spell_out(METRICS) if not name.startswith("test/")]
         raise ValueError(f"{where}: got {metric!r}; {suggest(metric, known)}") from None
     if metric.startswith("test/"):
         raise refusal(where, repr(metric), "a metric of the validation split, since the search never sees the test split")

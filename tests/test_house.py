@@ -10,7 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from hikaku.doctor import examine
-from hikaku.metrics import METRICS, definition_of, render_metrics
+from hikaku.metrics import CLASSES, METRICS, definition_of, render_metrics
+from trainables.corpora.attribution import PARTS
+from trainables.corpora.complexity import COMPLEXITY, LENGTHS
+from trainables.corpora.scripts import SCRIPTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +40,14 @@ def test_the_cluster_asks_for_a_token_and_holds_none(cluster: dict[str, Any]) ->
 
 def test_the_metrics_page_is_generated() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == render_metrics()
+
+
+def test_the_classes_in_names_are_those_that_are_measured() -> None:
+    assert {"script": SCRIPTS, "part": PARTS, "stratum": (*COMPLEXITY, *LENGTHS)} == CLASSES
+    assert definition_of("test/script/kanji/accuracy").definition == "As script/{script}/accuracy, on the test documents."
+    for stranger in ("script/kanzi/accuracy", "word/kanji/accuracy", "stratum/easy/accuracy", "script/kanji"):
+        with pytest.raises(KeyError):
+            definition_of(stranger)
 
 
 def test_every_metric_has_one_row_and_strangers_none() -> None:
