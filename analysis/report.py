@@ -220,7 +220,9 @@ class Report:
             if not name.startswith(("mlflow.", "hikaku.")) and name not in ("outcome", "description")
         }
         lines = [f"- {name}: {value}" for name, value in sorted(tags.items())]
-        return "\n".join(["## Where the numbers come from", "", f"- MLflow: experiment {self.runs.name} in {self.runs.uri}", *lines])
+        texts = "- texts: `data/<set>/<split>/documents.parquet` in the study's folder, accounted for in `data/card.json`"
+        mlflow = f"- MLflow: experiment {self.runs.name} in {self.runs.uri}"
+        return "\n".join(["## Where the numbers come from", "", mlflow, texts, *lines])
 
     def _definitions(self) -> str:
         used = {

@@ -13,6 +13,7 @@ from hikaku.pruner import ENDING
 from hikaku.record import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
 from hikaku.study import Study
 from hikaku.trial_store import outcome_of, rungs_of, status_of
+from trainables.corpora.prepared import CARD_FILE
 
 if TYPE_CHECKING:
     from hikaku.referee import Setting
@@ -37,7 +38,13 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         tags=setting.tags | _describe(study) | _tables(folder),
         outcome=Outcome.COMPLETED if finished else None,
         artifacts=_existing(
-            [folder / "study.json", folder / OPENINGS_FILE, folder / SAMPLES_FILE, *sorted((folder / "arms").glob("*.json"))]
+            [
+                folder / "study.json",
+                setting.data_folder / CARD_FILE,
+                folder / OPENINGS_FILE,
+                folder / SAMPLES_FILE,
+                *sorted((folder / "arms").glob("*.json")),
+            ]
         ),
         datasets=setting.datasets,
         started=_time_of(folder / "arms"),

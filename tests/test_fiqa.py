@@ -89,6 +89,8 @@ def test_prompts_carry_no_loss_and_every_answer_is_trained_to_its_end(tmp_path: 
     assert (targets == tokenizer.end).sum() == len(trained)  # EOS is learnt, once a document
     assert sorted("".join(answers)) == sorted("".join(document.text for document in trained))
     assert any(document.text in answers for document in trained)
+    kept = pd.read_parquet(split_folder(tmp_path / "data", "finance", "train") / "documents.parquet")
+    assert kept["text"].tolist() == [document.text for document in trained]  # the split is there to be read
 
 
 def test_answers_of_each_length_are_measured_for_themselves(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainables.corpora.duplicates import find_overlap
 from trainables.corpora.prepared import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
 from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
 from trainables.corpora.tokens import Encoded, Tokenizer, encode_splits, load_text_tokenizer
@@ -71,23 +70,7 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
         except (ValueError, OSError) as error:
             hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
             raise ValueError(f"data.{name}: {error}{hint}") from None
-    _refuse_overlap(sets, texts)
     return texts
-
-
-def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> None:
-    """Raise ValueError, in one line that names both, where a document that is measured overlaps one that is trained on, in any set."""
-    judging = [name for name in texts if not sets[name].allow_overlap]
-    held = [(name, split, each) for name in judging for split in EVALUATED for each in texts[name].splits[split]]
-    trained = [(name, each) for name, read in texts.items() for each in read.splits.get("train", [])]
-    overlap = find_overlap([each for _, each in trained], [each for _, _, each in held])
-    if overlap is not None:
-        name, split = next((name, split) for name, split, each in held if each is overlap.second)
-        home = next(name for name, each in trained if each is overlap.first)
-        raise ValueError(
-            f"data.{name}: {overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%}); "
-            "allowed: texts that are apart, or allow_overlap: true"
-        )
 
 
 def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
@@ -143,7 +126,6 @@ def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Seque
         read=texts.read,
         used=used,
         skipped={reason: count for reason, count in skipped.items() if count},
-        account=texts.account,
     )
 
 

@@ -9,6 +9,7 @@
     <folder>/<set>/<split>/rows.npy           int32 [rows], the document each row belongs to
     <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, stratum, prompt (as written), text: one row a document
     <folder>/<set>/<split>/attribution.npz    which characters and words the targets cover: `trainables/corpora/attribution.py`
+    <folder>/<set>/train/documents.parquet    the same columns without stratum
 
 Split is `validation` or `test`. A document's sequence is the token that begins a text (in models without one, the end-of-text
 token), as context, and then the document's own tokens, all predicted; longer ones continue in further rows whose first input is
@@ -85,6 +86,6 @@ def load_card(folder: Path) -> Card:
     return Card.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
 
 
-def split_folder(folder: Path, name: str, split: Split) -> Path:
+def split_folder(folder: Path, name: str, split: Split | Literal["train"]) -> Path:
     """Return where a set's split lies in the prepared folder."""
     return folder / name / split
