@@ -19,9 +19,18 @@ from trainables.corpora.sources import DataSet, SplitName, read_texts
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん、。"
 NOUNS = "朝夜川山海空猫犬鳥魚花草村町駅道橋家窓庭本紙音声光影雨雪風雲春夏秋冬人子母父友師"
-PARTS = "が静かに、は遠くの、を見つめる、と並んで、に沿って、から聞こえる、の向こうで、まで歩いた、も忘れない、より高く、へ続いている、でも終わらない".split(
-    "、"
-)  # noqa: SIM905
+PARTS = (
+    "が静かに",
+    "は遠くの",
+    "を見つめる",
+    "と並んで",
+    "に沿って",
+    "から聞こえる",
+    "の向こうで",
+    "まで歩いた",
+    "より高く",
+    "へ続いている",
+)
 
 
 def _write_paragraphs(count: int, seed: int = 1) -> list[Document]:

@@ -1,9 +1,13 @@
 """Documents that say the same twice: exact copies, near-duplicates, and what stands in training and in testing.
 
-Texts are compared by their shingles, all runs of 5 characters, blanks and differences of width or case left out. Two are near-duplicates
-where 0.6 of the shingles of both are common to both (Jaccard). Pairs worth comparing are found by MinHash: 126 permutations in 42 bands
-of 3, which miss a pair at that limit once in 27,000; each pair found is then compared exactly. Texts of fewer than 20 characters are only
-ever exact copies. A prompt belongs to the text.
+Texts are compared by their shingles, all runs of some characters, blanks and differences of width or case left out; a prompt belongs to
+the text. Texts of fewer than 20 characters are only ever exact copies.
+
+Near-duplicates share 0.6 of the 5-character shingles of both (Jaccard). Pairs worth comparing are found by MinHash: 126 permutations in
+42 bands of 3, which miss a pair at that limit once in 27,000; each pair found is then compared exactly.
+
+Documents of two splits overlap where one holds 0.65 of the other's 8-character shingles: a near-duplicate, or a paragraph in its book.
+A text of fewer than 50 characters, which a book may well hold by chance, must be 0.65 of the longer text.
 """
 
 import unicodedata
@@ -18,13 +22,13 @@ if TYPE_CHECKING:
 
     Shingles = NDArray[np.uint64]
 
-SHINGLE = 5  # characters
+NEAR, LONG = 5, 8  # characters of a shingle
 BANDS, ROWS = 42, 3
 PERMUTATIONS = BANDS * ROWS
 SIMILAR = 0.6  # near-duplicates: share of the shingles of both
-HELD = 0.75  # a document inside a longer one: share of its own shingles
-LEAST = 20 - SHINGLE + 1  # shingles of the shortest text that is compared
-HELD_LEAST = 45  # shingles of the shortest text that is looked for inside longer ones
+HELD = 0.65  # overlap: share of one text's shingles
+SHORTEST = 20  # characters of a text that is compared
+SHORT = 50  # characters of a text that is looked for inside longer ones
 CHUNK = 4096  # shingles that are permuted at a time
 
 
@@ -40,7 +44,7 @@ def find_duplicates(documents: Sequence[Document]) -> dict[int, Overlap]:
     """Return the places of documents that nearly duplicate an earlier one, each with the pair that shows it."""
     import numpy as np
 
-    compared = [place for place, document in enumerate(documents) if len(_fold(document)) >= LEAST + SHINGLE - 1]
+    compared = [place for place, document in enumerate(documents) if len(_fold(document)) >= SHORTEST]
     bands = np.array([_sign(find_shingles(documents[place])) for place in compared]).reshape(-1, BANDS)
     found: dict[int, Overlap] = {}
     for first, second in sorted(_find_candidates(bands)):
@@ -57,17 +61,14 @@ def find_overlap(train: Sequence[Document], test: Sequence[Document]) -> Overlap
 
 
 def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterator[Overlap]:
-    """Yield, for every document of `train` that overlaps one of `test`, the pair and its share.
-
-    They overlap where they are exact copies or near-duplicates, or where one document holds three quarters of the other's shingles: so a
-    paragraph of fifty characters or more is found in its book.
-    """
+    """Yield, for every document of `train` that overlaps one of `test`, the pair and its share."""
     import numpy as np
 
     if not test:
         return
     digests = {document.digest: document for document in test}
-    shingles = [find_shingles(document) for document in test]
+    lengths = np.array([len(_fold(document)) for document in test])
+    shingles = [find_shingles(document, LONG) for document in test]
     sizes = np.array([len(each) for each in shingles])
     owners = np.repeat(np.arange(len(test)), sizes)
     keys = np.concatenate(shingles)
@@ -77,27 +78,24 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
         if copy := digests.get(document.digest):
             yield Overlap(document, copy, 1.0)
             continue
-        own = find_shingles(document)
-        starts, ends = np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right")
-        places = _spread(starts, ends)
-        if not len(places) or len(own) < LEAST:
+        own, length = find_shingles(document, LONG), len(_fold(document))
+        places = _spread(np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right"))
+        if not len(places) or length < SHORTEST:
             continue
         common = np.bincount(owners[places], minlength=len(test))
-        smaller = np.minimum(sizes, len(own))
-        alike, held = common / (sizes + len(own) - common), common / smaller
-        alike[sizes < LEAST] = held[smaller < HELD_LEAST] = 0
-        shares = np.where(held >= HELD, held, np.where(alike >= SIMILAR, alike, 0))
-        if shares.any():
-            best = int(shares.argmax())
+        shares = common / np.where(np.minimum(lengths, length) < SHORT, np.maximum(sizes, len(own)), np.minimum(sizes, len(own)))
+        shares[lengths < SHORTEST] = 0
+        best = int(shares.argmax())
+        if shares[best] >= HELD:
             yield Overlap(document, test[best], float(shares[best]))
 
 
-def find_shingles(document: Document) -> "Shingles":
-    """Return uint64 [shingles], sorted: a hash of every distinct run of 5 characters; of the whole where it is shorter."""
+def find_shingles(document: Document, length: int = NEAR) -> "Shingles":
+    """Return uint64 [shingles], sorted: a hash of every distinct run of `length` characters; of the whole where it is shorter."""
     import numpy as np
 
     letters = np.frombuffer(_fold(document).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    length = min(SHINGLE, len(letters))
+    length = min(length, len(letters))
     hashes = np.zeros(len(letters) - length + 1, np.uint64)
     for place in range(length):
         hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(letters) - length + 1 + place]
