@@ -25,9 +25,8 @@ from trainables.corpora.filters import measure_language
 Kind = Literal["definition", "overview", "section", "detail", "naming", "contents"]
 LONGEST_ANSWER = 400  # characters
 LONGEST_HEADING = 30
-MASK = "〇〇"
 MARKED_HEADING = re.compile(r"(?:(={2,6})\s*(?P<wiki>[^=\n]+?)\s*\1|#{1,6}\s+(?P<markdown>.+?)|[■◆●]\s*(?P<sign>.+?))\s*$")
-SENTENCE = re.compile(r"[^\n。．！？!?]*(?:[。．！？!?]+[」』）)\"”’]*|\.(?=\s)|\n|$)")
+SENTENCE = re.compile(r"[^\n]*?(?:[。．！？!?]+[」』）)\"”’]*(?![と、])|\.[)\"”’]*(?=\s)|\n|$)")
 ENDS = tuple("。．.！？!?、,：:;；")
 JAPANESE: dict[Kind, tuple[str, ...]] = {
     "definition": ("「{title}」とは何ですか。", "「{title}」を一文で説明してください。", "「{title}」とはどのようなものか教えてください。"),
@@ -37,7 +36,7 @@ JAPANESE: dict[Kind, tuple[str, ...]] = {
         "「{title}」の「{section}」について、さらに教えてください。（{number}）",
         "「{title}」の「{section}」の続きを説明してください。（{number}）",
     ),
-    "naming": ("次の説明は何についてのものですか。\n\n{lead}", "次の文の「〇〇」に当てはまる言葉は何ですか。\n\n{lead}"),
+    "naming": ("次の説明は何についてのものですか。\n\n{lead}", "次の文の「{mask}」に当てはまる言葉は何ですか。\n\n{lead}"),
     "contents": ("「{title}」の解説は、どのような項目に分かれますか。", "「{title}」について、どのような観点から説明できますか。"),
 }
 ENGLISH: dict[Kind, tuple[str, ...]] = {
@@ -45,7 +44,7 @@ ENGLISH: dict[Kind, tuple[str, ...]] = {
     "overview": ("Tell me about {title}.", "Give an overview of {title}."),
     "section": ('What is there to say of {title} under the heading "{section}"?', 'Explain "{section}" with regard to {title}.'),
     "detail": ('Tell me more about "{section}" with regard to {title} ({number}).', 'Go on about {title}, "{section}" ({number}).'),
-    "naming": ("What is this a description of?\n\n{lead}", "What does 〇〇 stand for here?\n\n{lead}"),
+    "naming": ("What is this a description of?\n\n{lead}", "What does {mask} stand for here?\n\n{lead}"),
     "contents": ("Which sections does an article about {title} have?", "From which sides can {title} be described?"),
 }
 
@@ -90,7 +89,7 @@ def make_pairs(document: Document) -> list[Pair]:
         number = int(hashlib.sha256(f"{title} {kind} {about.get('section', '')}".encode()).hexdigest()[:8], 16)
         return wordings[kind][number % len(wordings[kind])].format(title=title, **about)
 
-    text, pairs = document.text, list[Pair]()
+    text, pairs, mask = document.text, list[Pair](), "〇〇" if wordings is JAPANESE else "___"
     for section in sections:
         name = section.heading or ("概要" if wordings is JAPANESE else "overview")
         for number, span in enumerate(_chunk(text, section.span), start=1):
@@ -105,7 +104,7 @@ def make_pairs(document: Document) -> list[Pair]:
                 if first != span:
                     pairs.append(Pair("overview", ask("overview"), answer, "", span))
                 if title in answer and answer != title:
-                    pairs.append(Pair("naming", ask("naming", lead=answer.replace(title, MASK)), title, "", span))
+                    pairs.append(Pair("naming", ask("naming", lead=answer.replace(title, mask), mask=mask), title, "", span))
     headings = [section.heading for section in sections if section.heading]
     if len(headings) > 1:
         listed = "\n".join(f"{'・' if wordings is JAPANESE else '- '}{heading}" for heading in headings)
