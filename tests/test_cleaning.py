@@ -272,6 +272,7 @@ def test_the_command_prints_the_account(tmp_path: Path) -> None:
         ((), "mixed/e_cut.jsonl.gz:"),
         (("--fold", "kanna"), "--fold: got 'kanna'; did you mean 'kana'?"),
         (("--encoding", "utf-9"), "encoding 'utf-9' is unknown"),
+        (("--encoding", "hex"), "encoding 'hex' is unknown"),
         (("--test", "1"), "--validation, --test: got 0.1 and 1"),
         (("--licence", "other=MIT"), "--licence: got 'other=MIT'; allowed: LICENCE for all sources, or SOURCE=LICENCE"),
         (("--documents", "page"), "'page' is not one of"),

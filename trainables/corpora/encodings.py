@@ -51,7 +51,7 @@ def detect_encoding(data: bytes) -> str:
         readings = {name: readings[name]}
     readings |= {name: text for name in UNMARKED_UTF_16 if (text := _read(data, name)) and (not readings or _looks_like_utf_16(data, text))}
     if not readings:
-        raise ValueError(f"the bytes are in no known encoding; allowed: {', '.join(ENCODINGS)}")
+        raise ValueError(f"the bytes are in none of {', '.join(ENCODINGS)}")
     return min(readings, key=lambda name: measure_surprise(readings[name]))
 
 

@@ -223,18 +223,20 @@ def _read_csv(path: Path, lines: Iterator[Line], reading: Reading) -> Iterator[D
     faults: list[Malformed] = []
     rows = csv.reader(_without_faults(path, lines, faults), delimiter="\t" if ".tsv" in path.name.lower() else ",", strict=True)
     names: list[str] = []
+    start = 1
     try:
         for values in rows:
+            first, start = start, rows.line_num + 1  # a row may run over several lines
             while faults:
                 yield faults.pop(0)
             if not names:
                 names = values
             elif values and len(values) != len(names):
-                yield Malformed(path, rows.line_num, "bad row", f"{len(values)} values for {len(names)} columns")
+                yield Malformed(path, first, "bad row", f"{len(values)} values for {len(names)} columns")
             elif values:
-                yield _make_document(path, rows.line_num, dict(zip(names, values, strict=True)), reading)
+                yield _make_document(path, first, dict(zip(names, values, strict=True)), reading)
     except csv.Error as error:
-        yield Malformed(path, rows.line_num, "bad CSV", str(error))
+        yield Malformed(path, start, "bad CSV", str(error))
     yield from faults
 
 

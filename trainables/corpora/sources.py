@@ -203,6 +203,7 @@ def check_encoding(encoding: str) -> str:
     if encoding == AUTO:
         return encoding
     try:
+        "".encode(encoding)  # a LookupError too for codecs that are not of text
         return codecs.lookup(encoding).name
     except LookupError:
         raise ValueError(f"encoding {encoding!r} is unknown; allowed: auto, or any that Python knows, e.g. utf-8, euc_jp") from None
