@@ -44,13 +44,15 @@ def find_duplicates(documents: Sequence[Document]) -> dict[int, Overlap]:
     """Return the places of documents that nearly duplicate an earlier one, each with the pair that shows it."""
     import numpy as np
 
-    compared = [place for place, document in enumerate(documents) if len(_fold(document)) >= SHORTEST]
-    bands = np.array([_sign(find_shingles(documents[place])) for place in compared]).reshape(-1, BANDS)
+    signed = {place: _sign(find_shingles(text)) for place, text in enumerate(map(fold, documents)) if len(text) >= SHORTEST}
+    compared, bands = list(signed), np.array(list(signed.values())).reshape(-1, BANDS)
     found: dict[int, Overlap] = {}
     for first, second in sorted(_find_candidates(bands)):
         one, other = compared[first], compared[second]
-        share = measure_similarity(find_shingles(documents[one]), find_shingles(documents[other]))
-        if other not in found and share >= SIMILAR:
+        if other in found:
+            continue
+        share = measure_similarity(*(find_shingles(fold(documents[place])) for place in (one, other)))
+        if share >= SIMILAR:
             found[other] = Overlap(documents[one], documents[other], share)
     return found
 
@@ -67,8 +69,9 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
     if not test:
         return
     digests = {document.digest: document for document in test}
-    lengths = np.array([len(_fold(document)) for document in test])
-    shingles = [find_shingles(document, LONG) for document in test]
+    texts = [fold(document) for document in test]
+    lengths = np.array([len(text) for text in texts])
+    shingles = [find_shingles(text, LONG) for text in texts]
     sizes = np.array([len(each) for each in shingles])
     owners = np.repeat(np.arange(len(test)), sizes)
     keys = np.concatenate(shingles)
@@ -78,7 +81,8 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
         if copy := digests.get(document.digest):
             yield Overlap(document, copy, 1.0)
             continue
-        own, length = find_shingles(document, LONG), len(_fold(document))
+        text = fold(document)
+        own, length = find_shingles(text, LONG), len(text)
         places = _spread(np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right"))
         if not len(places) or length < SHORTEST:
             continue
@@ -90,11 +94,16 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
             yield Overlap(document, test[best], float(shares[best]))
 
 
-def find_shingles(document: Document, length: int = NEAR) -> "Shingles":
+def fold(document: Document) -> str:
+    """Return what is compared of a document: prompt and text without blanks and differences of width or case."""
+    return "".join(unicodedata.normalize("NFKC", f"{document.prompt}{document.text}").casefold().split())
+
+
+def find_shingles(text: str, length: int = NEAR) -> "Shingles":
     """Return uint64 [shingles], sorted: a hash of every distinct run of `length` characters; of the whole where it is shorter."""
     import numpy as np
 
-    letters = np.frombuffer(_fold(document).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    letters = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
     length = min(length, len(letters))
     hashes = np.zeros(len(letters) - length + 1, np.uint64)
     for place in range(length):
@@ -111,10 +120,6 @@ def measure_similarity(one: "Shingles", other: "Shingles") -> float:
 
     common = len(np.intersect1d(one, other, assume_unique=True))
     return common / (len(one) + len(other) - common)
-
-
-def _fold(document: Document) -> str:
-    return "".join(unicodedata.normalize("NFKC", f"{document.prompt}{document.text}").casefold().split())
 
 
 def _sign(shingles: "Shingles") -> "Shingles":

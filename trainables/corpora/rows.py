@@ -1,11 +1,13 @@
 """A row of a data set, from JSON Lines, CSV or Parquet, to the text it teaches and the prompt that is given before it."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from trainables.corpora.document import Fault
 
+SURROGATE = re.compile("[\ud800-\udfff]")
 PAIRS = (("question", "answer"), ("question", "ground_truths"), ("input", "output"), ("prompt", "completion"), ("prompt", "text"))
 
 
@@ -78,6 +80,6 @@ def _find_fault(text: object) -> Fault | None:
         return Fault("not a text", json.dumps(text, default=str)[:40])
     if not text.strip():
         return Fault("empty", "the document has no text")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if SURROGATE.search(text):
         return Fault("undecodable", "the text holds half of a surrogate pair")
     return None
