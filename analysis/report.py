@@ -25,6 +25,7 @@ ALWAYS = (
     "efficiency/tokens_per_second",
 )  # named for every trial, null where a trial did not reach them
 ANSWER = (
+    "test/semantic_similarity",
     "test/perplexity",
     "test/bits_per_character",
     "test/character_accuracy",

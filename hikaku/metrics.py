@@ -93,6 +93,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("stratum/{stratum}/accuracy", "1", "maximize", "As eval/character_accuracy, on the documents of one stratum."),
     Metric("test/degradation", "1", "minimize", "test/perplexity less eval/perplexity: what was flattered by choosing on validation."),
+    Metric(
+        "test/semantic_similarity",
+        "1",
+        "maximize",
+        "Mean cosine of the embeddings of greedy answers to test prompts and of the true answers, where sentence-transformers is installed.",
+    ),
     Metric("train/tokens", "tokens", "none", "Tokens trained when the run ended."),
     Metric("train/loss", "nat/token", "minimize", "Mean nats per trained token since the previous point of the curve."),
     Metric("train/learning_rate", "1", "none", "Learning rate of the step that ends the curve's point."),

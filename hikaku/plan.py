@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hikaku.study import Arm, Study
 from search_spaces.grammar import SearchSpace, describe
 from trainables.config import Precision
 from trainables.corpora.sources import is_here
+from trainables.evaluation.similarity import SIMILARITY_ABSENT
 from trainables.methods import Full, Lora
 from trainables.model_shape import ModelShape
 from trainables.model_source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
@@ -217,6 +219,8 @@ def _notes(study: Study) -> Iterator[str]:
     for name, data in study.data.items():
         if data.fetched_by is not None and not is_here(data):
             yield f"texts of {name}: {UNKNOWN_UNTIL_FETCHED}, by {data.fetched_by}"
+    if study.similarity is not None and find_spec("sentence_transformers") is None:
+        yield f"semantic similarity is {SIMILARITY_ABSENT}"
     for name, arm in study.arms.items():
         if len(arm.starts) > study.budget.trials:
             yield f"arm {name} has {len(arm.starts)} starts and {study.budget.trials} trials: the last starts are left out"

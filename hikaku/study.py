@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hikaku.metrics import definition_of
 from search_spaces.grammar import SearchSpace
-from trainables.config import Batch, Optimizer, Precision, Schedule, TrialConfig
+from trainables.config import Batch, Optimizer, Precision, Schedule, Similarity, TrialConfig
 from trainables.corpora.sources import DataSet
 from trainables.model_source import ModelSource
 
@@ -140,6 +140,7 @@ class Study(Section):
     own_metrics: dict[Name, DottedFunction] = Field(
         default_factory=dict, description="name -> package.module:function, reported as own/name"
     )
+    similarity: Similarity | None = None
     resources: Resources = Resources()
     seed: int = Field(default=42, ge=0)
     tracking: Tracking = Tracking()
@@ -200,6 +201,7 @@ class Study(Section):
             "budget.keep_best": training.keep_best,
             "engine.zero_stage": training.zero_stage,
             "engine.workers": self.resources.workers,
+            "similarity": self.similarity.model_dump() if self.similarity else None,
             "own_metrics": {f"own/{name}": function for name, function in self.own_metrics.items()},
             "method.name": "full" if base_folder is None else self.arms[arm].method,
         }

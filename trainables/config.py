@@ -85,6 +85,15 @@ class Engine(Section):
     workers: int = Field(default=1, ge=1)
 
 
+class Similarity(Section):
+    """What semantic similarity is measured by, once the test split is opened; absent where sentence-transformers is not installed."""
+
+    model: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="an encoder's id on the hub, owner/name")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="its commit, 40 hexadecimal digits")
+    answers: int = Field(default=100, ge=1, description="test prompts that are answered")
+    new_tokens: int = Field(default=256, ge=1, description="tokens of an answer at most")
+
+
 class TrialConfig(Section):
     """Everything one trial needs to know; two trials with equal configs and data give equal losses on one device."""
 
@@ -100,6 +109,7 @@ class TrialConfig(Section):
     budget: Budget
     engine: Engine = Engine()
     own_metrics: dict[str, str] = Field(default_factory=dict, description="own/name -> package.module:function")
+    similarity: Similarity | None = None
 
     def flatten(self) -> dict[str, Any]:
         """Return the dotted form, e.g. `{"method.rank": 16}`; lists and own_metrics stay values."""

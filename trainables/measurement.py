@@ -10,6 +10,7 @@ import torch
 from hikaku.record import CONFIG_FILE, WEIGHTS_FOLDER, Outcome, Result, load_result, save_result, write_atomically
 from trainables.config import TrialConfig
 from trainables.engine import autocast, barrier, device_of_worker, join_group
+from trainables.evaluation.answers import measure_similarity
 from trainables.evaluation.divergence import save_reference
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import evaluate
@@ -60,11 +61,17 @@ def open_test(config: TrialConfig) -> Result:
     base = read_base(config) if weights.exists() else evaluation.metrics(None)
     measured = evaluation.metrics(base)
     measured["test/degradation"] = measured["test/perplexity"] - result.metrics["eval/perplexity"]
-    result = result.model_copy(update={"metrics": result.metrics | measured})
+    facts = dict(result.facts)
     if rank == 0:
         write_documents(folder, evaluation.documents)
+        places = Path(config.model.folder), Path(config.data.folder)
         with torch.no_grad(), autocast(config):
-            write_samples(model, Path(config.model.folder), Path(config.data.folder), folder)
+            write_samples(model, *places, folder)
+            if config.similarity is not None:
+                similar, facts["similarity"] = measure_similarity(model, *places, config.similarity)
+                measured |= similar
+    result = result.model_copy(update={"metrics": result.metrics | measured, "facts": facts})
+    if rank == 0:
         save_result(folder, result)
     barrier()
     return result

@@ -10,6 +10,12 @@ from trainables.corpora.prepare import Tokenizer
 from trainables.randomness import derive_seed, own_random_state
 
 
+def find_fitting(model: Any, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int) -> list[int]:
+    """Return the places of the prompts, as a template wrote them, that leave room for so many new tokens in the model's context."""
+    most = model.config.max_position_embeddings - new_tokens
+    return [place for place, ids in enumerate(tokenizer.encode_prompts(prompts)) if 1 + len(ids) <= most]
+
+
 @torch.no_grad()
 def generate(  # noqa: PLR0913
     model: Any,
@@ -20,15 +26,17 @@ def generate(  # noqa: PLR0913
     temperature: float = 0.0,
     seed: int = 0,
     rows_per_pass: int = 16,
+    as_written: bool = False,
 ) -> list[str]:
     """Return what the model writes after each prompt, in order: up to `new_tokens` tokens, or to the token that ends a text or turn.
 
-    A prompt begins with the token that begins a text, and special tokens are left out of the answer. Temperature 0 takes the
+    A prompt begins with the token that begins a text, and special tokens are left out of the answer; in one `as_written` by a template
+    they are themselves, else they are text. Temperature 0 takes the
     likeliest token; any other samples from all tokens, the same texts for the same seed, prompts and `rows_per_pass`. The model's own
     habits of generation, its training mode and torch's random state are left out and left as they were. Raises ValueError for a
     prompt that with the new tokens exceeds the model's context.
     """
-    contexts = [[tokenizer.start, *ids] for ids in tokenizer.encode(prompts)]
+    contexts = [[tokenizer.start, *ids] for ids in (tokenizer.encode_prompts if as_written else tokenizer.encode)(prompts)]
     most = model.config.max_position_embeddings - new_tokens
     for prompt, context in zip(prompts, contexts, strict=True):
         if len(context) > most:

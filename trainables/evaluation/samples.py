@@ -8,13 +8,14 @@ import pandas as pd
 from hikaku.record import SAMPLES_FILE, write_atomically
 from trainables.corpora.prepare import load_text_tokenizer
 from trainables.corpora.prepared import load_card, split_folder
-from trainables.evaluation.generation import generate
+from trainables.evaluation.generation import find_fitting, generate
 
 DOCUMENTS, OPENING_CHARACTERS, NEW_TOKENS, EXPECTED_CHARACTERS = 3, 40, 48, 200
+LOOKED_AT = 50  # documents among which some leave room in the model's context
 
 
 def write_samples(model: Any, model_folder: Path, data_folder: Path, folder: Path) -> None:
-    """Write the samples of a run: greedy continuations of the first test documents of each set that is adapted to.
+    """Write the samples of a run: greedy continuations of the first test documents, that leave room for one, of each set adapted to.
 
     A document with a prompt is answered; of another the first 40 characters are given. The file is a table as MLflow shows them, with
     the columns set, document, given, expected (the document's own first 200 characters from there) and written.
@@ -22,15 +23,16 @@ def write_samples(model: Any, model_folder: Path, data_folder: Path, folder: Pat
     tokenizer = load_text_tokenizer(model_folder)
     samples: list[dict[str, str]] = []
     for name in load_card(data_folder).adapted:
-        rows = pd.read_parquet(split_folder(data_folder, name, "test") / "documents.parquet").head(DOCUMENTS)
+        rows = pd.read_parquet(split_folder(data_folder, name, "test") / "documents.parquet").head(LOOKED_AT)
         pairs = [
             (prompt, text) if prompt else (text[:OPENING_CHARACTERS], text[OPENING_CHARACTERS:])
             for prompt, text in zip(rows["prompt"], rows["text"], strict=True)
         ]
-        written = generate(model, tokenizer, [given for given, _ in pairs], new_tokens=NEW_TOKENS)
-        samples += [
-            {"set": name, "document": document, "given": given, "expected": expected[:EXPECTED_CHARACTERS], "written": text}
-            for document, (given, expected), text in zip(rows["id"], pairs, written, strict=True)
-        ]
+        places = find_fitting(model, tokenizer, [given for given, _ in pairs], NEW_TOKENS)[:DOCUMENTS]
+        written = generate(model, tokenizer, [pairs[place][0] for place in places], new_tokens=NEW_TOKENS, as_written=True)
+        for place, text in zip(places, written, strict=True):
+            given, expected = pairs[place]
+            document = {"set": name, "document": rows["id"][place], "given": given}
+            samples.append(document | {"expected": expected[:EXPECTED_CHARACTERS], "written": text})
     table = pd.DataFrame(samples).to_json(orient="split", index=False, force_ascii=False, indent=1)
     write_atomically(folder / SAMPLES_FILE, table)
