@@ -33,6 +33,8 @@ def test_plain_jis_x_0208_is_shift_jis_and_ascii_is_utf_8() -> None:
     assert detect_encoding("〜ー−".encode("shift_jis")) == "shift_jis"
     assert detect_encoding(b"only ASCII\n") == "utf-8"
     assert detect_encoding("半角ｶﾀｶﾅの行です。".encode("shift_jis")) == "shift_jis"
+    assert detect_encoding("ﾊﾝｶｸｶﾀｶﾅ ABC\n".encode("euc_jp")) == "euc_jp"
+    assert detect_encoding("自社者".encode("shift_jis")) == "shift_jis"
 
 
 def test_one_bad_byte_does_not_hide_utf_8() -> None:

@@ -27,6 +27,7 @@ MISREADINGS = (
     ("latin-1", "euc_jp"),
 )
 MARGIN = 10  # nats: a single odd character is no proof that a text was misread
+HALF_WIDTH_EUC = re.compile(rb"[\0-\x7f]*(?:\x8e[\xa1-\xdf][\0-\x7f]*){4,}")  # as Shift_JIS a text of nothing but kanji that begin with 8E
 KANA = re.compile(r"[ぁ-ゖァ-ヺー]")
 UTF_8_AS = {  # what the first bytes of kana and kanji in UTF-8 look like, though bytes that mean nothing were dropped on the way
     "cp932": re.compile("[縺繧繝]"),  # hardly ever kanji that are meant
@@ -44,6 +45,8 @@ def detect_encoding(data: bytes) -> str:
     readings = {name: text for name in ("utf-8", *SHIFT_JIS_FAMILY, "euc_jp") if (text := _read(data, name)) is not None}
     narrowest = next((name for name in SHIFT_JIS_FAMILY if name in readings), None)
     readings = {name: text for name, text in readings.items() if name not in SHIFT_JIS_FAMILY or name == narrowest}
+    if HALF_WIDTH_EUC.fullmatch(data):
+        return "euc_jp"
     if "utf-8" not in readings and _is_nearly_utf_8(data):
         return "utf-8"
     if "utf-8" in readings:
