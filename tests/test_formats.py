@@ -129,12 +129,20 @@ def test_faults_stand_in_their_places(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text('text,title\na,b\n"a",b,c\n\na,b\n"open', encoding="utf-8")
     assert _faults(table) == [(3, "bad row"), (6, "bad CSV")]
+    table.write_text('text,title\n"a" b,c\na,b\n', encoding="utf-8")
+    assert [type(item) for item in open_texts(table, Reading()).documents] == [Malformed, Document]
     parquet = tmp_path / "a.parquet"
     parquet.write_bytes(b"PAR1 no")
     assert _faults(parquet) == [(1, "bad Parquet")]
     for name in ("empty.txt", "empty.jsonl", "empty.csv", "empty.txt.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
         assert _faults(tmp_path / name) == [(1, "empty")]
+
+
+def test_quotes_in_lines_of_tabs_are_text_where_they_enclose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('text\ttitle\n"Yes" he said\ta\n"No\tb\n', encoding="utf-8")
+    assert [document.text for document in _documents(path)] == ['"Yes" he said', '"No']
 
 
 def test_gzip_that_breaks_off_is_told_after_what_was_whole(tmp_path: Path) -> None:

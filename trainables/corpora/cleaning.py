@@ -167,8 +167,9 @@ def _read_sources(sources: Mapping[str, Path], asked: Preparation, account: Acco
             rest = sorted(file.relative_to(root) for file in path.rglob("*") if file.is_file() and file not in set(found[name]))
             account.left_out += [f"{label}/{file}" for file in rest]
         for file in found[name]:
-            progress(f"reading {file.name}", done / total)
             for document in _read_file(file, label if path.is_file() else f"{label}/{file.relative_to(root)}", asked, account):
+                if account.read % 1000 == 1:
+                    progress(f"reading {file.name}: {account.read:,} documents", done / total)
                 if kept := _clean(document, file, name, asked, account):
                     yield kept
             done += file.stat().st_size

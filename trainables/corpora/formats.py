@@ -221,23 +221,41 @@ def _read_csv(path: Path, lines: Iterator[Line], reading: Reading) -> Iterator[D
 
     csv.field_size_limit(2**31 - 1)  # a document is longer than the 128 KiB that the module thinks of
     faults: list[Malformed] = []
-    rows = csv.reader(_without_faults(path, lines, faults), delimiter="\t" if ".tsv" in path.name.lower() else ",", strict=True)
-    names: list[str] = []
-    start = 1
+    source = _without_faults(path, lines, faults)
+    if ".tsv" in path.name.lower():
+        known = list(source)
+        rows = csv.reader(known, delimiter="\t", quoting=csv.QUOTE_NONE if _is_unquoted(known) else csv.QUOTE_MINIMAL, strict=True)
+    else:
+        rows = csv.reader(source, strict=True)
+    names: list[str] | None = None
+    while True:
+        first = rows.line_num + 1  # a row may run over several lines
+        try:
+            values = next(rows, None)
+        except csv.Error as error:
+            yield Malformed(path, first, "bad CSV", str(error))
+            continue
+        yield from faults
+        faults.clear()
+        if values is None:
+            return
+        if names is None:
+            names = values
+        elif values and len(values) != len(names):
+            yield Malformed(path, first, "bad row", f"{len(values)} values for {len(names)} columns")
+        elif values:
+            yield _make_document(path, first, dict(zip(names, values, strict=True)), reading)
+
+
+def _is_unquoted(lines: Sequence[str]) -> bool:
+    """Return whether quotes in lines of tabs are part of the values: as quotes around them they do not fit, and every line is a row."""
+    import csv
+
     try:
-        for values in rows:
-            first, start = start, rows.line_num + 1  # a row may run over several lines
-            while faults:
-                yield faults.pop(0)
-            if not names:
-                names = values
-            elif values and len(values) != len(names):
-                yield Malformed(path, first, "bad row", f"{len(values)} values for {len(names)} columns")
-            elif values:
-                yield _make_document(path, first, dict(zip(names, values, strict=True)), reading)
-    except csv.Error as error:
-        yield Malformed(path, start, "bad CSV", str(error))
-    yield from faults
+        widths = {len(row) for row in csv.reader(lines, delimiter="\t", strict=True)}
+    except csv.Error:
+        widths = set[int]()
+    return len(widths) != 1 and len({line.count("\t") for line in lines if line.strip()}) == 1
 
 
 def _without_faults(path: Path, lines: Iterator[Line], faults: list[Malformed]) -> Generator[str]:
