@@ -1,0 +1,134 @@
+"""A table of the report: what its columns mean stands beside its rows, and it renders itself in four forms."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+Cell = str | float | int | None
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, what its numbers mean (a formula, or a metric's definition) and their unit."""
+
+    title: str
+    definition: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `name` as its file is called, `title` as a person reads it, rows of cells, and a note below.
+
+    Texts are what a person reads; numbers are exact, and rounded only where they are shown. None and NaN are "not measured".
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.name}: a row of {len(row)} cells under {len(self.columns)} columns: {row}")
+
+    def is_numeric(self, column: int) -> bool:
+        """Return whether a column holds numbers alone, and at least one; such a column stands to the right."""
+        cells = [row[column] for row in self.rows if row[column] is not None]
+        return bool(cells) and all(not isinstance(cell, str) for cell in cells)
+
+    def as_markdown(self, show: Callable[[str], str] = str) -> str:
+        """Return the table's lines, definitions and note; `show` marks up the texts among the cells."""
+        numeric = [self.is_numeric(index) for index in range(len(self.columns))]
+        lines = [
+            _line(_plain(_title_of(column)) for column in self.columns),
+            _line("---:" if right else "---" for right in numeric),
+            *(_line(show(_plain(cell)) if isinstance(cell, str) else format_cell(cell) for cell in row) for row in self.rows),
+        ]
+        defined = [f"- {column.title}: {column.definition}" for column in self.columns if column.definition]
+        return "\n\n".join(filter(None, ["\n".join(lines), self.note, "\n".join(defined)]))
+
+    def as_html(self, links: Mapping[str, str] | None = None) -> str:
+        """Return a `table` element; every number carries its exact value, and a text that `links` knows leads there."""
+        numeric = [self.is_numeric(index) for index in range(len(self.columns))]
+        head = "".join(
+            f'<th scope="col"{_class(right)}>{escape(column.title)}{_unit(column.unit)}</th>'
+            for column, right in zip(self.columns, numeric, strict=True)
+        )
+        body = "\n".join(
+            f"<tr>{''.join(_cell(cell, right, links or {}) for cell, right in zip(row, numeric, strict=True))}</tr>" for row in self.rows
+        )
+        return f'<table id="table-{escape(self.name)}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
+
+    def as_csv(self) -> str:
+        """Return the table as CSV with exact numbers; a cell that was not measured is empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([_title_of(column) for column in self.columns])
+        writer.writerows([["" if _is_absent(cell) else cell for cell in row] for row in self.rows])
+        return text.getvalue()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return `title`, `columns`, `rows` and `note`; numbers exact, null where one was not measured."""
+        return {
+            "title": self.title,
+            "columns": [{"title": column.title, "definition": column.definition, "unit": column.unit} for column in self.columns],
+            "rows": [[None if _is_absent(cell) else cell for cell in row] for row in self.rows],
+            "note": self.note,
+        }
+
+
+def format_cell(cell: Cell) -> str:
+    """Return a cell as every form for people shows it: whole numbers with thousands apart, others to four digits."""
+    if isinstance(cell, str):
+        return cell
+    if cell is None or _is_absent(cell):
+        return ABSENT
+    if isinstance(cell, int):
+        text = f"{cell:,}"
+    elif abs(cell) < 1e4:
+        text = f"{cell:.4g}".replace("e-0", "e-")
+    else:
+        text = f"{cell:,.0f}" if abs(cell) < 1e9 else f"{cell:.3e}".replace("e+0", "e+")
+    return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def _is_absent(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
+
+
+def _title_of(column: Column) -> str:
+    return f"{column.title} ({column.unit})" if column.unit else column.title
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line that does not end its cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _class(right: bool) -> str:
+    return ' class="number"' if right else ""
+
+
+def _unit(unit: str) -> str:
+    return f' <span class="unit">{escape(unit)}</span>' if unit else ""
+
+
+def _cell(cell: Cell, right: bool, links: Mapping[str, str]) -> str:
+    exact = f' data-value="{cell!r}"' if isinstance(cell, int | float) and not _is_absent(cell) else ""
+    shown = escape(format_cell(cell))
+    if isinstance(cell, str) and cell in links:
+        shown = f'<a href="{escape(links[cell])}">{shown}</a>'
+    return f"<td{_class(right or bool(exact))}{exact}>{shown}</td>"
