@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables.corpora.duplicates import find_overlap
 from trainables.corpora.prepared import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
 from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
 from trainables.corpora.tokens import Encoded, Tokenizer, encode_splits, load_text_tokenizer
@@ -70,7 +71,23 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
         except (ValueError, OSError) as error:
             hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
             raise ValueError(f"data.{name}: {error}{hint}") from None
+    _refuse_overlap(sets, texts)
     return texts
+
+
+def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> None:
+    """Raise ValueError, in one line that names both, where a document that is measured overlaps one that is trained on, in any set."""
+    judging = [name for name in texts if not sets[name].allow_overlap]
+    held = [(name, split, each) for name in judging for split in EVALUATED for each in texts[name].splits[split]]
+    trained = [(name, each) for name, read in texts.items() for each in read.splits.get("train", [])]
+    overlap = find_overlap([each for _, each in trained], [each for _, _, each in held])
+    if overlap is not None:
+        name, split = next((name, split) for name, split, each in held if each is overlap.second)
+        home = next(name for name, each in trained if each is overlap.first)
+        raise ValueError(
+            f"data.{name}: {overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%}); "
+            "allowed: texts that are apart, or allow_overlap: true"
+        )
 
 
 def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
@@ -102,6 +119,8 @@ def _write_folder(  # noqa: PLR0913, PLR0917
         except ValueError as error:
             raise ValueError(f"data.{name}: {error}") from None
         cards[name] = _fill_card(data_set, texts[name], chosen)
+        for split, documents in chosen.items():
+            _write_documents(split_folder(folder, name, split), documents, with_stratum=split != "train")
         for split in EVALUATED:
             _write_split(split_folder(folder, name, split), chosen[split], tokenizer, sequence_length)
         training += chosen.get("train", [])
@@ -126,6 +145,7 @@ def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Seque
         read=texts.read,
         used=used,
         skipped={reason: count for reason, count in skipped.items() if count},
+        account=texts.account,
     )
 
 
@@ -138,30 +158,36 @@ def _count(chosen: Sequence[Encoded]) -> SplitCounts:
     )
 
 
-def _write_split(folder: Path, chosen: Sequence[Encoded], tokenizer: Tokenizer, sequence_length: int) -> None:
-    import numpy as np
+def _write_documents(folder: Path, chosen: Sequence[Encoded], *, with_stratum: bool) -> None:
+    """Write the documents as text; strata, which take as long to find as tokens, only where they are measured."""
     import pandas as pd
 
-    from trainables.corpora.attribution import attribute, save_attribution
     from trainables.corpora.complexity import find_stratum
-    from trainables.corpora.packing import cut_rows
 
-    folder.mkdir(parents=True)
-    arrays = cut_rows([each.passage(ended=False) for each in chosen], sequence_length)
-    for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     table = pd.DataFrame(
         {
             "id": [each.document.id for each in chosen],
             "tokens": [len(each.tokens) for each in chosen],
             "characters": [len(each.document.text) for each in chosen],
             "bytes": [len(each.document.text.encode()) for each in chosen],
-            "stratum": [find_stratum(each.document.text, each.document.prompt) for each in chosen],
+            **({"stratum": [find_stratum(each.document.text, each.document.prompt) for each in chosen]} if with_stratum else {}),
             "prompt": [each.prompt for each in chosen],
             "text": [each.document.text for each in chosen],
         }
     )
+    folder.mkdir(parents=True)
     table.to_parquet(folder / "documents.parquet", engine="pyarrow", index=False)
+
+
+def _write_split(folder: Path, chosen: Sequence[Encoded], tokenizer: Tokenizer, sequence_length: int) -> None:
+    import numpy as np
+
+    from trainables.corpora.attribution import attribute, save_attribution
+    from trainables.corpora.packing import cut_rows
+
+    arrays = cut_rows([each.passage(ended=False) for each in chosen], sequence_length)
+    for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     save_attribution(folder, attribute([each.document.text for each in chosen], [each.tokens for each in chosen], tokenizer.find_bytes))
 
 
