@@ -173,6 +173,9 @@ def test_a_text_of_two_splits_is_refused_left_out_or_allowed(tmp_path: Path) -> 
         _prepare(source, tmp_path / "refused", keep_duplicates=True)
     allowed = _prepare(source, tmp_path / "allowed", keep_duplicates=True, allow_overlap=True)
     assert (allowed.used, len(allowed.overlaps) > 5) == (20, True)
+    home = {row["id"]: split for split in SPLITS for row in map(json.loads, (tmp_path / "allowed" / f"{split}.jsonl").open())}
+    for first, _, split, _, second, _, other, _ in map(str.split, allowed.overlaps):
+        assert (home[first], home[second]) == (split, other)
     left = _prepare(source, tmp_path / "left", keep_duplicates=True, skip_bad=True)
     assert left.balances
     assert 0 < left.used < 20

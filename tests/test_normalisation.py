@@ -59,6 +59,7 @@ def test_folding_keeps_the_marks(text: str, fold: set[Fold]) -> None:
     ("text", "fold", "clean", "changes"),
     [
         ("か\u3099は\u309a", (), "がぱ", {"voicing mark joined to its kana": 2}),
+        ("か\u3099ﾊﾟ①Ａ", (), "がﾊﾟ①Ａ", {"voicing mark joined to its kana": 1}),
         ("e\u0301", (), "é", {"letter and mark joined": 1}),
         ("\ufa19", (), "神", {"compatibility ideograph made unified": 1}),
         ("\u212b", (), "Å", {"sign made its equivalent": 1}),
