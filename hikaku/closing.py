@@ -31,11 +31,11 @@ class RankCorrelation:
         return f"{self.arm}: rank correlation (Spearman) of the rung at {self.tokens:,} tokens with the end: {value} (n = {self.trials})"
 
 
-def best_trial(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> FrozenTrial | None:
-    """Return the completed trial with the best first objective; the earlier of equals; None without one."""
+def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> list[FrozenTrial]:
+    """Return the completed trials by their first objective, the best first; of equals the earlier."""
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
     sign = 1 if direction == "minimize" else -1
-    return min(completed, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
+    return sorted(completed, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
 def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:
@@ -59,11 +59,11 @@ def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int
     return correlations
 
 
-def answer_lines(folder: Path, study: str, best: Mapping[str, str]) -> list[str]:
-    """Return a table in lines of text: what the test split says of the base and of the best of each arm."""
-    results = {"base": load_result(trial_folder(folder, f"{study}/base"))}
-    results |= {f"best {arm}": load_result(trial_folder(folder, uid)) for arm, uid in best.items()}
-    metrics = {title: result.metrics for title, result in results.items() if result is not None}
+def answer_lines(folder: Path, study: str, judged: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a table in lines of text: what the test split says of the base and of each arm, the mean where it has several runs."""
+    titles = {arm: f"best {arm}" if len(uids) == 1 else f"{arm}, mean of {len(uids)}" for arm, uids in judged.items()}
+    runs = {"base": [f"{study}/base"]} | {titles[arm]: uids for arm, uids in judged.items()}
+    metrics = {title: _mean_metrics(folder, uids) for title, uids in runs.items()}
     names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/") and name.count("/") < 3)
     if not names:
         return []
@@ -88,13 +88,19 @@ def join_samples(folder: Path, study: str, best: Mapping[str, str]) -> None:
     write_atomically(folder / SAMPLES_FILE, joined.to_json(orient="split", index=False, force_ascii=False, indent=1))
 
 
+def _mean_metrics(folder: Path, uids: Sequence[str]) -> dict[str, float]:
+    """Return the mean of each metric that all of the runs have."""
+    results = [result.metrics for uid in uids if (result := load_result(trial_folder(folder, uid))) is not None]
+    return {name: sum(each[name] for each in results) / len(results) for name in results[0] if all(name in each for each in results)}
+
+
 def log_opening(folder: Path, uid: str) -> None:
     """Write down that a test split is about to be opened for a run; it counts even if the measurement then fails."""
     with (folder / OPENINGS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"uid": uid, "unix_time": time.time()}) + "\n")
 
 
-def count_openings(folder: Path) -> int:
-    """Return how often the test split was opened."""
+def read_openings(folder: Path) -> list[str]:
+    """Return the uids of the runs for which the test split was opened, once for each opening."""
     path = folder / OPENINGS_FILE
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    return [json.loads(line)["uid"] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -6,15 +6,17 @@ Everything it does can be interrupted at any instant and done again: running the
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayError
 
-from hikaku.closing import RankCorrelation, answer_lines, count_openings
+from hikaku.closing import RankCorrelation, answer_lines, read_openings
 from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.finalists import choose_judged, choose_opened, has_ended
+from hikaku.origins import save_origins
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
 from hikaku.record import Outcome, TrialStatus
@@ -87,7 +89,7 @@ class Launch:
         """Return the summary after every missing part of the study is done."""
         setting = self._prepare()
         referee = Referee(self.study, setting)
-        if not (referee.is_done() and self._is_opened(referee.best())):
+        if not (referee.is_done() and self._is_opened(referee.best(), referee.replicates())):
             referee.close(finished=False, patience=0)
             return self._search(setting)
         self.say(f"{self.study.name}: all trials have ended; nothing to run")
@@ -107,6 +109,7 @@ class Launch:
         self._check_identity(identity)
         card = prepare_texts(study, model.folder, self.folder, self.say)
         save_identity(self.folder, identity)
+        save_origins(self.folder, study)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
@@ -155,8 +158,9 @@ class Launch:
 
     # -- after -----------------------------------------------------------------------------------------------
 
-    def _is_opened(self, best: dict[str, str]) -> bool:
-        return all(is_measured(self.folder, "test", uid) for uid in (f"{self.study.name}/base", *best.values()))
+    def _is_opened(self, best: Mapping[str, str], replicates: Sequence[str]) -> bool:
+        opened = (f"{self.study.name}/base", *choose_opened(self.folder, best, replicates))
+        return all(has_ended(self.folder, uid) for uid in replicates) and all(is_measured(self.folder, "test", uid) for uid in opened)
 
     def _conclude(
         self,
@@ -167,13 +171,14 @@ class Launch:
         *,
         interrupted: bool = False,
     ) -> StudySummary:
-        answer = [] if interrupted else answer_lines(self.folder, self.study.name, best)
+        openings = read_openings(self.folder)
+        answer = [] if interrupted else answer_lines(self.folder, self.study.name, choose_judged(best, openings))
         lines = [*map(str, correlations), *answer, *([unwritten] if unwritten else [])]
         for line in lines:
             self.say(line)
         outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
         report = None if interrupted or unwritten else self._report()
-        return StudySummary(self.study.name, self.folder, outcomes, best, count_openings(self.folder), report, interrupted, tuple(lines))
+        return StudySummary(self.study.name, self.folder, outcomes, best, len(openings), report, interrupted, tuple(lines))
 
     def _report(self) -> Path:
         from analysis.report import build_report

@@ -70,6 +70,9 @@ METRICS: tuple[Metric, ...] = (
         "minimize",
         "KL(base || trial) of the next token, mean over about 2,048 tokens of the set's validation documents; 0 is the base itself.",
     ),
+    Metric("scaled/{scale}/perplexity", "1", "minimize", "As eval/perplexity, the trained adapter applied {scale} times as strongly."),
+    Metric("scaled/{scale}/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, likewise."),
+    Metric("scaled/{scale}/retention/{set}", "1", "maximize", "As retention/{set}, likewise."),
     Metric("domain/{set}/perplexity", "1", "minimize", "As eval/perplexity, on the validation documents of a set with role domain."),
     Metric("domain/{set}/bits_per_character", "bit/character", "minimize", "As eval/bits_per_character, on the same documents."),
     Metric(

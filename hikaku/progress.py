@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from hikaku.record import Outcome, TrialStatus
+from hikaku.record import Outcome, Result, TrialStatus
 from hikaku.study import Study
 
 COLOURS = {
@@ -63,6 +63,12 @@ def render_line(row: TrialStatus) -> str:
     speed = "" if row.tokens_per_second is None else f", {row.tokens_per_second:,.0f} tokens/s"
     perplexity = "" if row.perplexity is None else f", perplexity {row.perplexity:.4g}"
     return f"{row.uid}: {row.outcome or 'running'}, {row.tokens:,} tokens{perplexity}{speed}"
+
+
+def describe_replicate(result: Result) -> str:
+    """Return how the training of a finalist with another seed ended, as one plain line."""
+    perplexity = f", perplexity {result.metrics['eval/perplexity']:.4g}" if "eval/perplexity" in result.metrics else ""
+    return f"{result.uid}: {result.outcome}, {result.tokens:,} tokens{perplexity}{f' ({result.reason})' if result.reason else ''}"
 
 
 def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) -> Table:

@@ -18,12 +18,13 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial
 
 from hikaku.arm_studies import ArmStudies, split_uid
-from hikaku.closing import RankCorrelation, best_trial, correlate_rungs
+from hikaku.closing import RankCorrelation, correlate_rungs, rank_trials
+from hikaku.finalists import has_ended, replicate_uids, split_replicate
 from hikaku.objectives import judge_result, measure_excess, name_violation, objective_values
 from hikaku.pruner import ENDING, OUTCOME, RUNG, StratifiedHalving, rung_attribute
 from hikaku.record import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder
 from hikaku.recorder import Recorder
-from hikaku.run_records import base_record, study_record, trial_record
+from hikaku.run_records import base_record, replicate_record, study_record, trial_record
 from hikaku.study import Study
 from hikaku.trial_store import CHOICES, STATES, rungs_of, status_of
 from search_spaces.samplers import make_sampler
@@ -62,7 +63,7 @@ class Referee:
         self._finished = False
         self._recorder = Recorder(setting.tracking_uri, self._build_record) if setting.tracking_uri else None
         self._unfinished = deque(self._settle())
-        self.mark(study.name, f"{study.name}/base", *self.uids())
+        self.mark(study.name, f"{study.name}/base", *self.uids(), *(uid for uid in self.replicates() if has_ended(setting.folder, uid)))
 
     def next_trial(self) -> dict[str, Any] | None:
         """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest; None when all are asked for."""
@@ -131,9 +132,18 @@ class Referee:
 
     def best(self) -> dict[str, str]:
         """Return the uid of the best trial per arm; arms in which none completed are left out."""
-        direction = self.study.objectives[0].direction
-        found = {arm: best_trial(self._trials.started(arm), direction) for arm in self.study.arms}
-        return {arm: f"{self.study.name}/{arm}/{trial.number}" for arm, trial in found.items() if trial is not None}
+        return {arm: ranked[0] for arm, ranked in self._rank().items() if ranked}
+
+    def replicates(self) -> list[str]:
+        """Return the uids of the runs that train the finalists again; none where the study asks for none."""
+        asked = self.study.finalists
+        if asked is None:
+            return []
+        return replicate_uids([uid for ranked in self._rank().values() for uid in ranked[: asked.best]], asked.seeds)
+
+    def configure_replicate(self, uid: str) -> dict[str, Any]:
+        """Return the flat config of a replicate: its finalist's, with a seed that is the same in all arms."""
+        return self._configure(uid, self._choose(split_replicate(uid)[0])).flatten()
 
     def correlations(self) -> list[RankCorrelation]:
         """Return how well each rung ranked the final values, by arm; nothing with several objectives."""
@@ -204,9 +214,11 @@ class Referee:
         return choices
 
     def _configure(self, uid: str, choices: dict[str, Any]) -> TrialConfig:
+        """Return the configuration of a trial, or of a replicate, which has the seed of its index."""
+        words = split_uid(uid) if uid.count("/") == 2 else ("finalists", split_replicate(uid)[1])
         return self.study.trial_config(
             uid=uid,
-            seed=self.study.derive_seed(*split_uid(uid)),
+            seed=self.study.derive_seed(*words),
             folder=self._folder(uid),
             model_folder=self.setting.model_folder,
             precision=self.setting.precision,
@@ -286,6 +298,8 @@ class Referee:
                 return study_record(self.study, self.setting, self._trials.everywhere(), finished=self._finished)
             case 1:
                 return base_record(self.study, self.setting)
+            case 3:
+                return replicate_record(self.study, self.setting, uid, self.configure_replicate(uid))
             case _:
                 trial = self._trials.frozen(uid)
                 choices = trial.user_attrs.get(CHOICES)
@@ -294,6 +308,12 @@ class Referee:
                 )
 
     # -- looking up ------------------------------------------------------------------------------------------
+
+    def _rank(self) -> dict[str, list[str]]:
+        """Return the uids of each arm's completed trials, the best first."""
+        direction = self.study.objectives[0].direction
+        ranked = {arm: rank_trials(self._trials.started(arm), direction) for arm in self.study.arms}
+        return {arm: [f"{self.study.name}/{arm}/{trial.number}" for trial in trials] for arm, trials in ranked.items()}
 
     def _folder(self, uid: str) -> Path:
         return trial_folder(self.setting.folder, uid)

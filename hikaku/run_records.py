@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 
 from hikaku.closing import OPENINGS_FILE
+from hikaku.finalists import split_replicate
 from hikaku.objectives import objective_value
+from hikaku.origins import ORIGINS_FILE
 from hikaku.pruner import ENDING
 from hikaku.record import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
 from hikaku.study import Study
@@ -40,6 +42,7 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         artifacts=_existing(
             [
                 folder / "study.json",
+                folder / ORIGINS_FILE,
                 setting.data_folder / CARD_FILE,
                 folder / OPENINGS_FILE,
                 folder / SAMPLES_FILE,
@@ -101,6 +104,36 @@ def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial,
         datasets=setting.datasets,
         started=status.started or 0.0,
         ended=status.ended,
+    )
+
+
+def replicate_record(study: Study, setting: "Setting", uid: str, params: Mapping[str, Any]) -> "RunRecord | None":
+    """Return the record of a finalist's replicate; None before it has ended. For LoRA its adapter is among its files."""
+    from hikaku.tracking import RunRecord
+
+    folder, (finalist, seed) = trial_folder(setting.folder, uid), split_replicate(uid)
+    result = load_result(folder)
+    if result is None:
+        return None
+    _, arm, number = finalist.split("/")
+    method = study.arms[arm].method
+    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" else RUN_FILES
+    own = {"arm": arm, "method": method, "trial": finalist, "seed_index": str(seed), "reason": result.reason}
+    return RunRecord(
+        uid=uid,
+        kind="replicate",
+        name=f"{arm}/{number}/seed-{seed}",
+        params=_shown_params(params),
+        tags=setting.tags | result.facts | own | _tables(folder),
+        outcome=result.outcome,
+        tokens=result.tokens,
+        rungs=result.rungs,
+        curve=result.curve,
+        metrics=result.metrics | _own_objective(study, result.metrics),
+        artifacts=_existing(folder / name for name in names),
+        datasets=setting.datasets,
+        started=result.started,
+        ended=result.ended,
     )
 
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.closing import join_samples, log_opening
-from hikaku.progress import LiveTable
+from hikaku.finalists import choose_judged, choose_opened, has_ended
+from hikaku.progress import LiveTable, describe_replicate
 from hikaku.record import CONFIG_FILE, load_result, trial_folder
 from hikaku.referee import Referee, Setting
 from hikaku.searcher import RefereeSearcher
 from hikaku.study import Study
-from trainables.trial import Job, Share, TrialProcess, ask_actor, measure
+from trainables.trial import Job, Share, TrialProcess, ask_actor, measure, train_replicate
 
 REFRESH = 0.5  # seconds between two looks at the referee
 
@@ -43,9 +45,12 @@ class Search:
         base = f"{self.study.name}/base"
         self.measure("base", [base])
         self.tune()
+        replicates = self.ask("replicates")
+        self.train_again(replicates)
         best = self.ask("best")
-        self.open_test([base, *best.values()])
-        join_samples(self.setting.folder, self.study.name, best)
+        opened = choose_opened(self.setting.folder, best, replicates)
+        self.open_test([base, *opened])
+        join_samples(self.setting.folder, self.study.name, {arm: uids[0] for arm, uids in choose_judged(best, opened).items()})
 
     def measure(self, job: Job, uids: Sequence[str]) -> None:
         """Measure runs that lack it, with a trial's resources, one after another in one process."""
@@ -55,6 +60,20 @@ class Search:
             get: Any = ray.get
             get(task.options(**self.share.of_task()).remote([(job, self._config(uid)) for uid in missing], self.share))
             self.ask("mark", *missing)
+
+    def train_again(self, replicates: Sequence[str]) -> None:
+        """Train the replicates that lack it, as many at once as trials; each that ends is said in a line."""
+        library: Any = ray  # whose own annotations leave these types open
+        task = library.remote(max_retries=self.share.retries)(train_replicate)
+        waiting = deque(uid for uid in replicates if not has_ended(self.setting.folder, uid))
+        running: dict[Any, str] = {}
+        while waiting or running:
+            while waiting and len(running) < self.concurrent:
+                uid = waiting.popleft()
+                running[task.options(**self.share.of_task()).remote(self.ask("configure_replicate", uid), self.share)] = uid
+            (ended,), _ = library.wait(list(running))
+            self.ask("mark", running.pop(ended))
+            LiveTable.say(describe_replicate(library.get(ended)))
 
     def open_test(self, uids: Sequence[str]) -> None:
         """Measure the test split, first of the base, whose figures retention needs; every opening is written down before."""

@@ -118,6 +118,13 @@ class Resources(Section):
     retries: int = Field(default=1, ge=0, description="restarts of a trial whose workers died")
 
 
+class Finalists(Section):
+    """The best trials of each arm, trained again to see what chance does; no part of a study's identity, so they may be asked for later."""
+
+    best: int = Field(default=1, ge=1, description="trials of each arm")
+    seeds: int = Field(default=3, ge=1, description="times that each is trained again; fewer than five are provisional")
+
+
 class Tracking(Section):
     """Where MLflow records; the default is one SQLite store beside the studies' state."""
 
@@ -141,6 +148,7 @@ class Study(Section):
         default_factory=dict, description="name -> package.module:function, reported as own/name"
     )
     similarity: Similarity | None = None
+    finalists: Finalists | None = None
     resources: Resources = Resources()
     seed: int = Field(default=42, ge=0)
     tracking: Tracking = Tracking()
@@ -213,9 +221,9 @@ class Study(Section):
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.
 
         Precision is resolved, and texts and model stand by their content's digest in place of their path. Left out is what
-        does not change an answer: description, resources, tracking, storage.
+        does not change a trial: description, finalists, resources, tracking, storage.
         """
-        plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "storage"})
+        plain = self.model_dump(mode="json", exclude={"description", "finalists", "resources", "tracking", "storage"})
         plain["training"]["precision"] = precision
         plain["model"].pop("path")
         plain["model"]["digest"] = model_digest

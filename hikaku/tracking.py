@@ -1,4 +1,4 @@
-"""The one door to MLflow: an experiment is a study, a parent run the study, a child run a trial or the base.
+"""The one door to MLflow: an experiment is a study, a parent run the study, a child run a trial or the base, its child a replicate.
 
 Writing is idempotent. A run is found by its tag `hikaku.uid`, every metric carries the time it was measured at, and the
 tag `hikaku.written` holds the digest of what was written last, so writing a record twice leaves one copy.
@@ -38,7 +38,7 @@ STATUS: dict[Outcome | None, str] = {
     Outcome.DIVERGED: "FAILED",
     Outcome.FAILED: "FAILED",
 }
-Kind = Literal["study", "base", "trial"]
+Kind = Literal["study", "base", "trial", "replicate"]
 
 
 class RunRecord(Record):
@@ -135,7 +135,7 @@ class Tracker:
         if record.uid not in self._runs:
             tags = {UID: record.uid, KIND: record.kind}
             if record.kind != "study":
-                tags[PARENT] = self._runs[record.uid.split("/")[0]]
+                tags[PARENT] = self._runs[record.uid.rpartition("/")[0] if record.kind == "replicate" else record.uid.split("/")[0]]
             created = self._client.create_run(experiment, start_time=_milliseconds(record.started), tags=tags, run_name=record.name)
             self._runs[record.uid] = created.info.run_id
         return self._runs[record.uid]
@@ -187,6 +187,7 @@ class StudyRuns:
     parent: Run
     base: Run | None
     trials: tuple[Run, ...]
+    replicates: tuple[Run, ...] = ()
 
     @cached_property
     def _client(self) -> Any:
@@ -213,9 +214,11 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
     if experiment is None or parent is None:
         known = ", ".join(sorted(each.name for each in client.search_experiments() if each.name != "Default")) or "none"
         raise ValueError(f"{uri}: holds no study {name!r}; it holds: {known}")
-    trials = sorted((run for run in runs if run.kind == "trial"), key=lambda run: _order_of(run.uid))
+    trials, replicates = (
+        sorted((run for run in runs if run.kind == kind), key=lambda run: _order_of(run.uid)) for kind in ("trial", "replicate")
+    )
     base = next((run for run in runs if run.kind == "base"), None)
-    return StudyRuns(name, uri, experiment.experiment_id, parent, base, tuple(trials))
+    return StudyRuns(name, uri, experiment.experiment_id, parent, base, tuple(trials), tuple(replicates))
 
 
 def open_ui(uri: str, study: str | None = None, port: int = 5000) -> int:
@@ -288,7 +291,7 @@ def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
             yield "train/gradient_norm", point.gradient_norm, point.unix_time, point.tokens
     if record.ended is None or record.kind == "study":
         return
-    if record.kind == "trial":
+    if record.kind in ("trial", "replicate"):
         yield "train/tokens", record.tokens, record.ended, record.tokens
     for name, value in record.metrics.items():
         if (name, record.tokens) not in said:
@@ -303,9 +306,9 @@ def _digest_of(record: RunRecord) -> str:
     return hashlib.sha256("\n".join([record.model_dump_json(exclude=own_times), *stamps]).encode()).hexdigest()
 
 
-def _order_of(uid: str) -> tuple[str, int]:
-    _, arm, number = uid.split("/")
-    return arm, int(number)
+def _order_of(uid: str) -> tuple[str, int, int]:
+    _, arm, number, *seed = uid.split("/")
+    return arm, int(number), int(seed[0].rpartition("-")[2]) if seed else 0
 
 
 def _as_text(value: Any) -> str:

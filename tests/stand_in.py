@@ -105,6 +105,11 @@ def work(order: dict[str, Any]) -> None:
         (folder / "config.json").write_text(config.model_dump_json())
         if job == "trial":
             save_result(folder, pretend(config, order["referee"]))
+        elif job == "replicate":
+            if misdeed_of(config) == "error":
+                raise RuntimeError("the replicate's own error")
+            misdeed = Outcome.DIVERGED if misdeed_of(config) == "diverged" else Outcome.COMPLETED
+            save_result(folder, result_of(config, misdeed, config.budget.tokens))
         else:
             result = result_of(config, Outcome.COMPLETED, 900)
             more = {"test/perplexity": 1.0} if job == "test" else {}

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from hikaku.cluster import ANSWER_SECONDS, Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
 from hikaku.launcher import StudySummary, run_study
 from hikaku.record import Outcome, load_result, trial_folder
-from hikaku.study import Study
+from hikaku.study import Finalists, Study
+from hikaku.tracking import create_store, read_study_runs
 from hikaku.trial_store import outcome_of, read_status
 from tests.stand_in import make_study, work
 
@@ -81,6 +82,34 @@ def test_a_finished_study_runs_nothing_and_a_changed_one_is_refused(tmp_path: Pa
         run(make_study(tmp_path, budget={"trials": 2, "tokens": 900}, pruning={"first_rung": 100, "reduction_factor": 2}), tmp_path)
     with pytest.raises(ValueError, match=r"budget\.trials: 2 -> 1"):
         run(make_study(tmp_path, budget={"trials": 1, "tokens": 900}), tmp_path)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_finalists_are_trained_again_and_judged_in_place_of_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, name="final", budget={"trials": 2, "tokens": 900})
+    searched, _ = run(study, tmp_path)
+    best = searched.best["lora"]
+    asked = study.model_copy(update={"finalists": Finalists(best=1, seeds=3)})
+    summary, lines = run(asked, tmp_path)  # the search is over; finalists may be asked for later
+    assert summary.best == searched.best
+    replicates = [f"{uid}/seed-{seed}" for uid in summary.best.values() for seed in range(3)]
+    results = {uid: load_result(trial_folder(summary.folder, uid)) for uid in replicates}
+    assert all(result is not None and "test/perplexity" in result.metrics for result in results.values())
+    assert summary.openings == 3 + len(replicates)
+    assert any(line.startswith("test/perplexity") for line in lines)
+    assert any("lora, mean of 3" in line for line in lines)
+    configs = {uid: json.loads((trial_folder(summary.folder, uid) / "config.json").read_text()) for uid in (*replicates, best)}
+    for seed in range(3):
+        assert len({config["seed"] for uid, config in configs.items() if uid.endswith(f"seed-{seed}")}) == 1  # paired across arms
+    assert len({config["seed"] for config in configs.values()}) == 4  # and none is the trial's that was chosen
+    assert configs[f"{best}/seed-0"]["method"] == configs[best]["method"]
+    runs = read_study_runs("final", create_store(tmp_path / "state"))
+    parents = {run.uid: run.run_id for run in runs.trials}
+    assert [run.uid for run in runs.replicates] == sorted(replicates)
+    assert all(run.tags["mlflow.parentRunId"] == parents[run.tags["trial"]] for run in runs.replicates)
+    again, lines = run(asked, tmp_path)
+    assert (again.openings, again.best) == (summary.openings, summary.best)
+    assert any("nothing to run" in line for line in lines)
 
 
 @pytest.mark.usefixtures("two_cpus")

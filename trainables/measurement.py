@@ -18,6 +18,9 @@ from trainables.evaluation.samples import write_samples
 from trainables.facts import read_attention, read_machine
 from trainables.model import build_model, count_parameters, load_model
 
+SCALES = (0.25, 0.5, 0.75, 1.25)  # of an adapter, times the scale it was trained with
+SCALED = ("eval/perplexity", "eval/bits_per_character")
+
 
 def measure_base(config: TrialConfig) -> Result:
     """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
@@ -39,6 +42,27 @@ def measure_base(config: TrialConfig) -> Result:
         write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
         save_result(Path(config.folder), result)
     return result
+
+
+def measure_scales(config: TrialConfig) -> None:
+    """Add to a trained adapter's result what validation says of it applied weaker or stronger than it was trained, once."""
+    folder = Path(config.folder)
+    result = load_result(folder)
+    assert result is not None, f"{folder}: scales are measured when training has ended"
+    done = any(name.startswith("scaled/") for name in result.metrics)
+    if config.method.name != "lora" or result.outcome != Outcome.COMPLETED or done:
+        return
+    rank, _ = join_group()
+    model = build_model(config, folder / WEIGHTS_FOLDER).to(device_of_worker()).eval()
+    base, metrics = read_base(config), dict(result.metrics)
+    for scale in SCALES:
+        with torch.no_grad(), autocast(config), config.method.scaled(model, scale):
+            found = evaluate(model, Path(config.data.folder), "validation").metrics(base)
+        wanted = {name: value for name, value in found.items() if name in SCALED or name.startswith("retention/")}
+        metrics |= {f"scaled/{scale:g}/{name.removeprefix('eval/')}": value for name, value in wanted.items()}
+    if rank == 0:
+        save_result(folder, result.model_copy(update={"metrics": metrics}))
+    barrier()
 
 
 def open_test(config: TrialConfig) -> Result:

@@ -5,6 +5,7 @@ To add a method: one class with `name`, `prepare` and `trainable_parameters`, an
 against these classes where neither may be imported.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,12 @@ class Lora(Method):
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
         model.peft_config["default"].save_pretrained(str(folder))
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+    def scaled(self, model: Any, times: float) -> AbstractContextManager[None]:
+        """Return a context in which the adapter counts so many times as much as it was trained to."""
+        from peft.helpers import rescale_adapter_scale
+
+        return rescale_adapter_scale(model, times)
 
     def load(self, model: Any, folder: Path) -> None:
         """Put a saved adapter's weights into a prepared model, bit for bit."""

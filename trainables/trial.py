@@ -19,10 +19,10 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from hikaku.record import Outcome, Result, RungReport, load_result
+from hikaku.record import Outcome, Result, RungReport, load_result, save_result
 from trainables.config import TrialConfig
 
-Job = Literal["trial", "base", "test"]
+Job = Literal["trial", "replicate", "base", "test"]
 Jobs = Sequence[tuple[Job, TrialConfig]]
 Work = Callable[[dict[str, Any]], None]
 DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
@@ -92,19 +92,35 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
     An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
     """
     config = TrialConfig.unflatten(flat)
-    folder, started = Path(config.folder), time.time()
+    folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
     # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
     with FileLock(folder / "lock", timeout=120):
-        try:
-            (result,) = run_jobs([("trial", config)], share, referee)
-        except Exception as error:
-            # Only the referee writes this down: if it is what has died, the trial is not at fault and stays unfinished.
-            failed = Result(
-                uid=config.uid, outcome=Outcome.FAILED, reason=_one_line(error), tokens=0, metrics={}, started=started, ended=time.time()
-            )
-            result = load_result(folder) or failed
+        # Only the referee writes a failure down: if it is what has died, the trial is not at fault and stays unfinished.
+        result = _run_or_fail("trial", config, share, referee)
         return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
+
+
+def train_replicate(flat: dict[str, Any], share: Share) -> Result:
+    """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's."""
+    config = TrialConfig.unflatten(flat)
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock", timeout=120):
+        result = _run_or_fail("replicate", config, share, "")
+        save_result(folder, result)
+        return result
+
+
+def _run_or_fail(job: Job, config: TrialConfig, share: Share, referee: str) -> Result:
+    """Return the result of a run; of one whose code raised an error before it left any, a failed one."""
+    started = time.time()
+    try:
+        (result,) = run_jobs([(job, config)], share, referee)
+    except Exception as error:
+        failed = {"uid": config.uid, "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
+        return load_result(Path(config.folder)) or Result(**failed, started=started, ended=time.time())
+    return result
 
 
 def run_jobs(jobs: Jobs, share: Share, referee: str = "") -> list[Result]:
@@ -169,6 +185,9 @@ def work(order: dict[str, Any]) -> None:
         config = TrialConfig.unflatten(flat)
         if job == "trial":
             worker.run_trial(config, ask_referee(order["referee"], config.uid))
+        elif job == "replicate":
+            worker.run_trial(config, lambda report: True)
+            measurement.measure_scales(config)
         elif job == "base":
             measurement.measure_base(config)
         else:

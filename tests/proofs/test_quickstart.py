@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 pytestmark = pytest.mark.proof
 ROOT = Path(__file__).parents[2]
 STUDY = "studies/quickstart.yaml"
+SEEDS = 3  # of each finalist
 PROMISED = (
     "eval/perplexity",
     "eval/bits_per_character",
@@ -78,8 +79,8 @@ def test_the_report_keeps_its_promises(report: dict[str, Any]) -> None:
     for trial in trials:
         assert {"uid", "arm", "method", "outcome", "params", "tokens", "metrics"} <= set(trial)
         assert set(PROMISED) <= set(trial["metrics"])
-        opened = any(name.startswith("test/") for name in trial["metrics"])
-        assert opened == (trial["uid"] in report["best"].values())
+        assert not any(name.startswith("test/") for name in trial["metrics"])  # its finalists' replicates are judged
+    assert report["openings"] == 1 + SEEDS * len(report["best"])
     for arm, uid in report["best"].items():
         ended = [trial for trial in trials if trial["arm"] == arm and trial["outcome"] == "completed"]
         assert min(ended, key=lambda trial: trial["metrics"]["eval/bits_per_character"])["uid"] == uid
@@ -117,8 +118,15 @@ def test_mlflow_says_the_same(place: Path, report: dict[str, Any]) -> None:
     assert experiment is not None
     runs = {run.data.tags["hikaku.uid"]: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
     (parent,) = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
-    assert set(runs) == {"quickstart", "quickstart/base", *(trial["uid"] for trial in report["trials"])}
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values() if run is not parent} == {parent.info.run_id}
+    replicates = [f"{uid}/seed-{seed}" for uid in report["best"].values() for seed in range(SEEDS)]
+    assert set(runs) == {"quickstart", "quickstart/base", *(trial["uid"] for trial in report["trials"]), *replicates}
+    for uid, run in runs.items():
+        if run is not parent:
+            above = runs[uid.rpartition("/")[0]] if uid in replicates else parent
+            assert run.data.tags["mlflow.parentRunId"] == above.info.run_id
+    for uid in replicates:
+        assert "test/perplexity" in runs[uid].data.metrics
+        assert ("scaled/0.5/perplexity" in runs[uid].data.metrics) == ("/lora/" in uid)
     assert "RUNNING" not in {run.info.status for run in runs.values()}
     for trial in (*report["trials"], report["base"] | {"outcome": "completed"}):
         run = runs[trial["uid"]]
