@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from hikaku.prepare_command import prepare
+from hikaku.trial_commands import generate
 
 if TYPE_CHECKING:
     from hikaku.study import Study
@@ -155,7 +156,8 @@ def evaluate(  # noqa: PLR0913, PLR0917
         print_tasks(done)
 
 
-app.command()(prepare)
+for command in (prepare, generate):
+    app.command()(command)
 
 
 @app.command()

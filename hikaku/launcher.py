@@ -17,6 +17,7 @@ from hikaku.closing import RankCorrelation, answer_lines, read_openings
 from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.finalists import choose_judged, choose_opened, has_ended
 from hikaku.origins import save_origins
+from hikaku.origins import save_origins
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
 from hikaku.record import Outcome, TrialStatus
@@ -109,6 +110,7 @@ class Launch:
         self._check_identity(identity)
         card = prepare_texts(study, model.folder, self.folder, self.say)
         save_identity(self.folder, identity)
+        save_origins(self.folder, study)
         save_origins(self.folder, study)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
