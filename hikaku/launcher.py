@@ -17,7 +17,6 @@ from hikaku.closing import RankCorrelation, answer_lines, read_openings
 from hikaku.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
 from hikaku.finalists import choose_judged, choose_opened, has_ended
 from hikaku.origins import save_origins
-from hikaku.origins import save_origins
 from hikaku.places import state_root
 from hikaku.progress import LiveTable
 from hikaku.record import Outcome, TrialStatus
@@ -111,7 +110,6 @@ class Launch:
         card = prepare_texts(study, model.folder, self.folder, self.say)
         save_identity(self.folder, identity)
         save_origins(self.folder, study)
-        save_origins(self.folder, study)
         self.say(f"{study.name}: precision {precision}, state in {self.folder}")
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
@@ -122,7 +120,11 @@ class Launch:
         begun = load_identity(self.folder)
         if self.study.training.precision == "auto" and begun is not None:
             return begun["training"]["precision"]
-        return resolve_precision(self.study.training.precision, read_device(self._on_cluster()))
+        device = read_device(self._on_cluster())
+        for name, arm in self.study.arms.items():
+            for asked in arm.space.values(PRECISION) if PRECISION in arm.space.root else ():
+                resolve_precision(asked, device, f"arms.{name}.space.{PRECISION}")
+        return resolve_precision(self.study.training.precision, device)
 
     def _check_identity(self, identity: dict[str, Any]) -> None:
         begun = load_identity(self.folder)

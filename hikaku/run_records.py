@@ -11,7 +11,6 @@ from hikaku.closing import OPENINGS_FILE
 from hikaku.finalists import split_replicate
 from hikaku.objectives import objective_value
 from hikaku.origins import ORIGINS_FILE
-from hikaku.origins import ORIGINS_FILE
 from hikaku.pruner import ENDING
 from hikaku.record import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
 from hikaku.study import Study
@@ -43,7 +42,6 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         artifacts=_existing(
             [
                 folder / "study.json",
-                folder / ORIGINS_FILE,
                 folder / ORIGINS_FILE,
                 setting.data_folder / CARD_FILE,
                 folder / OPENINGS_FILE,
