@@ -4,9 +4,11 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
+
+from hikaku.metrics import definition_of
 
 Cell = str | float | int | None
 
@@ -15,11 +17,12 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, what its numbers mean (a formula, or a metric's definition) and their unit."""
+    """A column: its title, what its numbers mean, their unit, and the name in hikaku.metrics of the metric it shows, if it does."""
 
     title: str
     definition: str = ""
     unit: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Table:
         """Return a `table` element; every number carries its exact value, and a text that `links` knows leads there."""
         numeric = [self.is_numeric(index) for index in range(len(self.columns))]
         head = "".join(
-            f'<th scope="col"{_class(right)}>{escape(column.title)}{_unit(column.unit)}</th>'
+            f'<th scope="col"{_class(right)}{_hint(column)}>{escape(column.title)}{_unit(column.unit)}</th>'
             for column, right in zip(self.columns, numeric, strict=True)
         )
         body = "\n".join(
@@ -80,7 +83,7 @@ class Table:
         """Return `title`, `columns`, `rows` and `note`; numbers exact, null where one was not measured."""
         return {
             "title": self.title,
-            "columns": [{"title": column.title, "definition": column.definition, "unit": column.unit} for column in self.columns],
+            "columns": [asdict(column) for column in self.columns],
             "rows": [[None if _is_absent(cell) else cell for cell in row] for row in self.rows],
             "note": self.note,
         }
@@ -120,6 +123,11 @@ def _line(cells: Iterable[str]) -> str:
 
 def _class(right: bool) -> str:
     return ' class="number"' if right else ""
+
+
+def _hint(column: Column) -> str:
+    text = column.definition or (definition_of(column.metric).definition if column.metric else "")
+    return f' title="{escape(text)}"' if text else ""
 
 
 def _unit(unit: str) -> str:

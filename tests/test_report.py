@@ -103,12 +103,13 @@ def test_markdown_says_the_same_numbers(report: Report, tmp_path: Path) -> None:
     path = report.write(tmp_path)
     text = path.read_text(encoding="utf-8")
     for trial in report.as_json()["trials"]:
-        row = next(line for line in text.splitlines() if line.startswith(f"| {trial['uid'].split('/', 1)[1]} |"))
+        row = next(line for line in text.splitlines() if line.startswith(f"| [{trial['uid'].split('/', 1)[1]}] |"))
         value = trial["metrics"]["eval/bits_per_character"]
         assert (f"| {value:.4g} |" in row) if value is not None else ("| – |" in row)
     assert "opened 3 times" in text
-    assert re.search(r"\]\(trade_off\.svg\)", text)
-    assert (tmp_path / "trade_off.svg").stat().st_size > 1000
+    pictures = re.findall(r"\]\((figures/\w+\.svg)\)", text)
+    assert "figures/trade_off.svg" in pictures
+    assert all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
 
 
 def test_pruned_trials_are_open_marks(uri: str) -> None:

@@ -1,0 +1,88 @@
+"""What a report is made of, before it is markdown or a page: sections of paragraphs, lists, tiles, tables, figures and samples."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from analysis.tables import Cell, Table
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text; what stands between backticks is a name from code. `tone` is how a page sets it."""
+
+    text: str
+    tone: str = "plain"  # plain, verdict or aside
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of texts."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One measure at a glance: a value for each of the runs compared, and what to make of them. The tables hold the same numbers."""
+
+    title: str
+    values: tuple[tuple[str, Cell], ...]
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Measures side by side."""
+
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as SVG text, drawn in the palette of `analysis.figures`, with its file's name, its title and how to read it."""
+
+    name: str
+    title: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What several models wrote after the same opening."""
+
+    title: str
+    given: str
+    written: Mapping[str, str]
+
+
+Block = Paragraph | Points | Tiles | Table | Figure | Sample
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under a title; `name` is where links to it lead."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report. `links` says where a text leads that names something: a trial to its MLflow run."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    links: Mapping[str, str]
+    language: str = "en"
+
+    def tables(self) -> Iterator[Table]:
+        """Yield every table in order."""
+        yield from (block for section in self.sections for block in section.blocks if isinstance(block, Table))
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield every figure in order."""
+        yield from (block for section in self.sections for block in section.blocks if isinstance(block, Figure))

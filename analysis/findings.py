@@ -1,0 +1,126 @@
+"""What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from analysis.trials import describe, hyperparameters
+from hikaku.tracking import Run, StudyRuns
+
+OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
+LOCAL_PAGES = "http://127.0.0.1:5000"  # where `hikaku ui` serves MLflow's pages of a store that is a file
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study's runs and what follows from them."""
+
+    runs: StudyRuns
+
+    @property
+    def objective(self) -> str:
+        """Return the metric by which trials are judged."""
+        return self.runs.parent.tags.get(OBJECTIVE, "eval/bits_per_character")
+
+    @property
+    def direction(self) -> str:
+        """Return whether the objective is minimized or maximized."""
+        return self.runs.parent.tags.get(DIRECTION, "minimize")
+
+    @property
+    def every(self) -> list[Run]:
+        """Return the base, where there is one, and all trials."""
+        return [*([self.runs.base] if self.runs.base else []), *self.runs.trials]
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """Return the arms in the order of their trials."""
+        return list(dict.fromkeys(run.tags["arm"] for run in self.runs.trials))
+
+    @cached_property
+    def best(self) -> dict[str, Run]:
+        """Return the best trial per arm: best validation objective among completed, which are feasible, trials."""
+        sign = -1.0 if self.direction == "maximize" else 1.0
+        found: dict[str, Run] = {}
+        for run in self.runs.trials:
+            value = run.metrics.get(self.objective, math.nan)
+            arm = run.tags["arm"]
+            if run.outcome == "completed" and not math.isnan(value):
+                held = found.get(arm)
+                if held is None or sign * value < sign * held.metrics[self.objective]:
+                    found[arm] = run
+        return found
+
+    @cached_property
+    def compared(self) -> dict[str, Run]:
+        """Return the base and the best of each arm by their titles."""
+        base = {"base": self.runs.base} if self.runs.base else {}
+        return base | {f"best {arm}": run for arm, run in sorted(self.best.items())}
+
+    @cached_property
+    def openings(self) -> int:
+        """Return how often the test split was opened, counted from the log that the study's run carries."""
+        with self.runs.artifact(self.runs.parent, "openings.jsonl") as path:
+            return 0 if path is None else len(path.read_text(encoding="utf-8").splitlines())
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Return one row a run, the base first, as `analysis.load` does."""
+        return pd.DataFrame([describe(run) for run in self.every])
+
+    @cached_property
+    def urls(self) -> dict[str, str]:
+        """Return where MLflow's pages show each run, by uid."""
+        pages = self.runs.uri.rstrip("/") if self.runs.uri.startswith("http") else LOCAL_PAGES
+        place = f"{pages}/#/experiments/{self.runs.experiment_id}"
+        return {run.uid: f"{place}/runs/{run.run_id}" for run in (self.runs.parent, *self.every)}
+
+    @cached_property
+    def varied(self) -> dict[str, list[str]]:
+        """Return by arm the hyperparameters of which its trials had more than one value."""
+        found: dict[str, list[str]] = {}
+        for arm in self.arms:
+            values: dict[str, set[str]] = {}
+            for run in self.runs.trials:
+                if run.tags["arm"] == arm:
+                    for name, value in hyperparameters(run.params).items():
+                        values.setdefault(name, set()).add(str(value))
+            found[arm] = [name for name, seen in values.items() if len(seen) > 1]
+        return found
+
+    def retained(self, prefix: str) -> list[str]:
+        """Return the metrics under a prefix that any run has."""
+        return sorted({name for run in self.every for name in run.metrics if name.startswith(prefix)})
+
+    def expand(self, names: Sequence[str], runs: Sequence[Run]) -> list[str]:
+        """Return the names with those that end in `/` replaced by all metrics under them; what no run has is left out."""
+        full = [each for name in names for each in (self.retained(name) if name.endswith("/") else [name])]
+        return [name for name in full if any(name in run.metrics for run in runs)]
+
+
+def short(uid: str) -> str:
+    """Return what a trial is called within its study: arm/number."""
+    return uid.split("/", 1)[1]
+
+
+def recipe(run: Run) -> str:
+    """Return the hyperparameters of a trial in words as they stand in the study file, leaving out what is not set."""
+    shown = {
+        name: value
+        for name, value in hyperparameters(run.params).items()
+        if value is not None and name.startswith(("method.", "optimizer.learning_rate", "optimizer.weight_decay", "schedule.warmup_share"))
+    }
+    return ", ".join(
+        f"{name.split('.', 1)[1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.', 1)[1]} {value}"
+        for name, value in shown.items()
+        if name != "method.name"
+    )
+
+
+def finite(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return a metric that was measured and is finite, else None."""
+    value = metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,111 @@
+"""A document as one page: report.html holds its style, its few lines of behaviour and its figures, and asks the network for nothing."""
+
+import re
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from analysis.document import Block, Document, Figure, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.figures.palette import as_variables
+from analysis.tables import Table, format_cell
+from analysis.wording import Wording
+
+FOLDER = Path(__file__).parent
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def render_page(document: Document, wording: Wording) -> str:
+    """Return the document as one HTML file that opens from a disk; the page's own policy forbids any request."""
+    contents = "\n".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in document.sections)
+    sections = "\n".join(_render_section(section, document.links, wording) for section in document.sections)
+    return f"""<!doctype html>
+<html lang="{document.language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{escape(document.title)} · hikaku</title>
+<link rel="icon" href="data:,">
+<style>
+{_read("style.css")}</style>
+</head>
+<body>
+<nav aria-label="{escape(wording("page.contents"))}">
+<p class="brand">hikaku <span lang="ja">比較</span></p>
+<ol>
+{contents}
+</ol>
+<button id="theme" type="button">{escape(wording("page.theme"))}</button>
+</nav>
+<main>
+<header>
+<h1>{escape(document.title)}</h1>
+<p class="lead">{_inline(document.lead, document.links)}</p>
+</header>
+{sections}
+</main>
+<script>
+{_read("behaviour.js")}</script>
+</body>
+</html>
+"""
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _render_section(section: Section, links: Mapping[str, str], wording: Wording) -> str:
+    blocks = "\n".join(_render_block(block, links, wording) for block in section.blocks)
+    return f'<section id="{section.name}">\n<h2>{escape(section.title)}</h2>\n{blocks}\n</section>'
+
+
+def _render_block(block: Block, links: Mapping[str, str], wording: Wording) -> str:
+    match block:
+        case Paragraph():
+            return f'<p class="{block.tone}">{_inline(block.text, links)}</p>'
+        case Points():
+            return f"<ul>{''.join(f'<li>{_inline(item, links)}</li>' for item in block.items)}</ul>"
+        case Tiles():
+            return f'<div class="tiles">{"".join(_render_tile(tile) for tile in block.tiles)}</div>'
+        case Table():
+            return _render_table(block, links, wording)
+        case Figure():
+            picture = as_variables(block.svg, block.name)
+            caption = f"<figcaption><b>{escape(block.title)}</b> {_inline(block.caption, links)}</figcaption>"
+            return f'<figure class="picture" id="figure-{block.name}">{picture}{caption}</figure>'
+        case Sample():
+            rows = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text) or '·'}</dd>" for title, text in block.written.items())
+            return f'<div class="sample"><h3>{escape(block.title)}</h3><p class="given">{escape(block.given)}</p><dl>{rows}</dl></div>'
+
+
+def _render_tile(tile: Tile) -> str:
+    values = "".join(
+        f'<div><dt>{escape(title)}</dt><dd class="number">{escape(format_cell(value))}</dd></div>' for title, value in tile.values
+    )
+    unit = f' <span class="unit">{escape(tile.unit)}</span>' if tile.unit else ""
+    note = f'<p class="note">{escape(tile.note)}</p>' if tile.note else ""
+    return f'<div class="tile"><h3>{escape(tile.title)}{unit}</h3><dl>{values}</dl>{note}</div>'
+
+
+def _render_table(table: Table, links: Mapping[str, str], wording: Wording) -> str:
+    caption = f"<figcaption><b>{escape(table.title)}</b></figcaption>" if table.title else ""
+    note = f'<p class="note">{_inline(table.note, links)}</p>' if table.note else ""
+    defined = "".join(
+        f"<dt>{escape(column.title)}</dt><dd>{_inline(column.definition, links)}</dd>" for column in table.columns if column.definition
+    )
+    folded = f"<details><summary>{escape(wording('page.definitions'))}</summary><dl>{defined}</dl></details>" if defined else ""
+    return f'<figure class="table">{caption}<div class="scroll">{table.as_html(links)}</div>{note}{folded}</figure>'
+
+
+def _inline(text: str, links: Mapping[str, str]) -> str:
+    """Return a text as HTML: backticks become code, and code that `links` knows leads there."""
+
+    def as_code(found: re.Match[str]) -> str:
+        name = found[1]
+        code = f"<code>{escape(name)}</code>"
+        return f'<a href="{escape(links[name])}">{code}</a>' if name in links else code
+
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(re.sub(r"`([^`]+)`", as_code, part) if part.startswith("`") else escape(part) for part in parts)
