@@ -12,7 +12,7 @@ from hikaku.study import Study, describe_change
 from hikaku.study_file import StudyFileError, read_study, study_schema
 from tests.broken_studies import GOOD, write_surroundings
 
-SHIPPED = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
+SHIPPED = sorted(path for path in (Path(__file__).parent.parent / "studies").glob("*.yaml") if path.stem != "claims")
 TWO_WORKERS = ["resources.workers=2", "training.batch.micro_blocks=4"]
 DIGESTS = {"japanese": "j", "english": "e"}
 

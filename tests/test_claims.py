@@ -1,0 +1,187 @@
+"""Published claims beside a study's own figures: what adds up, what can be compared, and what chance may have done."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.arithmetic import agrees, compute
+from analysis.claim_book import CLAIMS, ClaimBook, read_claims
+from analysis.claims import Judged, judge_claims
+from analysis.finalists import compare_seeds, find_finalists
+from analysis.wording import read_wording
+from hikaku.metrics import definition_of
+from hikaku.tracking import Kind, Run, StudyRuns
+
+QWEN = "Qwen/Qwen2.5-0.5B"
+OTHERS = {"budget.tokens": 65_536_000, "batch.sequence_length": 2048, "batch.blocks": 32, "batch.micro_blocks": 4}
+SHARED = OTHERS | {"model.activation_checkpointing": True, "optimizer.learning_rate": 3e-4}
+LORA = SHARED | {"method.rank": 16, "method.alpha": 32.0, "method.dropout": 0.1, "method.targets": "attention"}
+
+
+def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] | None = None, **tags: str) -> Run:
+    """Return a run as MLflow would give it."""
+    arm = uid.split("/")[1] if "/" in uid else ""
+    kinds: tuple[Kind, ...] = ("study", "base", "trial", "replicate")
+    method = {"lora": "lora", "sft": "full"}.get(arm, "")
+    held = {"arm": arm, "method": method, "outcome": "completed", "device": "NVIDIA H100"} | tags
+    return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, params or {}, metrics, held, 0.0, 1.0)
+
+
+def make_study(trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None) -> StudyRuns:
+    """Return a study whose runs are these; its name is that of the first one's uid."""
+    name = trials[0].uid.split("/")[0]
+    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction="minimize")
+    return StudyRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates)
+
+
+def make_seeds(trial: Run, metric: str, values: list[float]) -> tuple[Run, ...]:
+    """Return replicates of a trial, one for each value of the metric."""
+    return tuple(
+        make_run(f"{trial.uid}/seed-{seed}", {metric: value}, trial=trial.uid, seed_index=str(seed)) for seed, value in enumerate(values)
+    )
+
+
+@pytest.fixture(scope="module")
+def book() -> ClaimBook:
+    return read_claims()
+
+
+def judge(runs: StudyRuns, book: ClaimBook) -> dict[str, Judged]:
+    return {judged.claim.name: judged for judged in judge_claims(book, runs, read_wording())}
+
+
+def test_tables_that_contradict_themselves_are_called_so(book: ClaimBook) -> None:
+    judged = judge(make_study([make_run("toy/lora/0", {"eval/perplexity": 60.0}, LORA)], model="embedded small"), book)
+    assert judged["parameters_by_rank"].verdict.startswith("not reproduced: not linear in rank")
+    assert judged["loss_at_the_start"].verdict.startswith("not comparable: above ln(V)")
+    assert judged["trainable_parameters"].verdict.startswith("not reproduced: does not add up: printed 1,310,720")
+    assert "2,162,688" in judged["trainable_parameters"].reason
+    assert "7.034" in judged["interval_and_t"].reason
+    assert judged["optimal_rank"].reason.endswith("rank 16 11.84, above 11.76")
+
+
+def test_measured_values_stand_beside_claims_that_fail_by_themselves(book: ClaimBook) -> None:
+    counts = {4: 540_672, 8: 1_081_344, 16: 2_162_688, 32: 4_325_376}
+    trials = [
+        make_run(f"japanese/lora/{n}", {"efficiency/trainable_parameters": count, "eval/perplexity": 12.0}, LORA | {"method.rank": rank})
+        for n, (rank, count) in enumerate(counts.items())
+    ]
+    wide = make_run("japanese/lora/9", {"efficiency/trainable_parameters": 8_798_208}, LORA | {"method.targets": "all_linear"})
+    base = make_run("japanese/base", {"eval/nats_per_token": 3.4})
+    judged = judge(make_study([wide, *trials], base=base), book)
+    assert judged["parameters_by_rank"].measured == {str(rank): count for rank, count in counts.items()}
+    assert [run.uid for run in judged["parameters_by_rank"].runs] == [trial.uid for trial in trials]
+    assert judged["loss_at_the_start"].measured == {"0": 3.4}
+
+
+@pytest.mark.parametrize(("lora", "verdict"), [(11.9, "reproduced: within 5 %"), (14.0, "not reproduced: lora is +18.2 % off")])
+def test_values_are_compared_in_the_claims_setting(book: ClaimBook, lora: float, verdict: str) -> None:
+    trials = [
+        make_run("japanese/lora/0", {"eval/perplexity": lora}, LORA),
+        make_run("japanese/lora/1", {"eval/perplexity": 9.0}, LORA | {"method.rank": 64}),  # better, but not the published recipe
+        make_run("japanese/sft/0", {"eval/perplexity": 11.0}, SHARED),
+    ]
+    judged = judge(make_study(trials), book)["final_perplexity"]
+    assert judged.verdict.replace("%", " %").startswith(verdict)
+    assert judged.measured == {"lora": lora, "full": 11.0}
+
+
+def test_another_model_or_recipe_is_not_compared(book: ClaimBook) -> None:
+    metrics = {"eval/perplexity": 11.8}
+    trials = [make_run("japanese/lora/0", metrics, LORA | {"method.rank": 64}), make_run("japanese/sft/0", metrics, SHARED)]
+    assert judge(make_study(trials), book)["final_perplexity"].verdict == "not comparable: method.rank 64 instead of 16"
+    other = judge(make_study(trials, model="embedded small"), book)["final_perplexity"]
+    assert other.verdict == f"not comparable: another model, embedded small instead of {QWEN}"
+    assert other.measured == {"lora": 11.8, "full": 11.8}
+    assert judge(make_study(trials[:1]), book)["final_perplexity"].reason == "this study did not measure eval/perplexity for full"
+
+
+@pytest.mark.parametrize(
+    ("lora", "verdict"),
+    [
+        ([12.0], "not comparable: one seed"),
+        ([12.0, 12.1, 12.2], "reproduced: here too"),
+        ([12.0, 11.0, 10.0], "not reproduced: no difference beyond chance over 3 seeds, provisional"),
+        ([10.0, 10.1, 10.2, 10.1, 10.0], "not reproduced: the other way round beyond chance over 5 seeds ("),
+    ],
+)
+def test_an_order_needs_more_than_chance(book: ClaimBook, lora: list[float], verdict: str) -> None:
+    metric = "eval/perplexity"
+    trials = [make_run("toy/lora/0", {metric: 12.0}), make_run("toy/sft/0", {metric: 11.0})]
+    again = make_seeds(trials[0], metric, lora) + make_seeds(trials[1], metric, [11.0, 11.1, 11.2, 11.1, 11.0][: len(lora)])
+    assert judge(make_study(trials, again, "toy"), book)["full_predicts_better"].verdict.startswith(verdict)
+
+
+def test_costs_are_compared_with_one_seed(book: ClaimBook) -> None:
+    def verdict(lora: float, full: float) -> str:
+        metric = "efficiency/peak_memory_gib"
+        trials = [make_run(f"toy/{arm}/0", {metric: value, "eval/perplexity": 9.0}) for arm, value in (("lora", lora), ("sft", full))]
+        return judge(make_study(trials, model="toy"), book)["lora_takes_less_memory"].verdict
+
+    assert verdict(1.0, 2.0) == "reproduced: here too, lora 1, full 2"
+    assert verdict(2.0, 1.0) == "not reproduced: here lora 2, full 1"
+
+
+def test_seeds_are_paired_and_chance_is_a_t_interval() -> None:
+    rising = {seed: 10.0 * seed for seed in range(5)}
+    assert compare_seeds(rising, {seed: value + 0.1 + 0.01 * seed for seed, value in rising.items()}) == 1
+    assert compare_seeds({0: 1.0, 1: 2.0}, {2: 5.0, 3: 6.0}) == 0  # no seed in common
+    assert compare_seeds({0: 1.0}, {0: 2.0}) == 0
+    assert compare_seeds({0: 0.0, 1: 0.0, 2: 0.0}, {0: -1.0, 1: -1.1, 2: -0.9}) == -1
+    half = 4.302652729911275 * 1.0 / math.sqrt(3)  # t at 97.5 %, 2 degrees of freedom, differences with deviation 1
+    for shift, sign in ((half * 1.001, 1), (half * 0.999, 0)):
+        assert compare_seeds({0: 0.0, 1: 0.0, 2: 0.0}, {0: shift - 1, 1: shift, 2: shift + 1}) == sign
+
+
+def test_a_finalist_is_its_replicates() -> None:
+    trials = [make_run("toy/lora/0", {"eval/perplexity": 4.0}), make_run("toy/lora/1", {"eval/perplexity": 3.0}, outcome="pruned")]
+    study = make_study(trials, make_seeds(trials[0], "eval/perplexity", [2.0, 8.0]))
+    finalist = find_finalists(study)["lora"]
+    assert finalist.trial.uid == "toy/lora/0"
+    assert finalist.mean("eval/perplexity") == pytest.approx(4.0)  # the geometric mean: nats add up
+    assert finalist.mean("retention/english") is None
+    assert find_finalists(study, {"full": {}}) == {}
+
+
+@pytest.mark.parametrize(("expression", "value"), [("2 * (3 + 4) / 7", 2.0), ("2**-1", 0.5), ("ln(exp(3))", 3.0), ("sqrt(16) - -1", 5.0)])
+def test_sums_are_computed(expression: str, value: float) -> None:
+    assert compute(expression) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("expression", ["__import__('os')", "x + 1", "1 / 0", "open('a')", "(1).real", "1 if 2 else 3", "True + 1", "2 +"])
+def test_anything_else_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="allowed: numbers"):
+        compute(expression)
+
+
+@pytest.mark.parametrize(
+    ("printed", "computed", "same"),
+    [(0.944, 0.9468, False), (0.947, 0.9468, True), (1_310_720, 1_310_721, False), (1.493e-6, 1.4925e-6, True), (27, 27.26, True)],
+)
+def test_figures_agree_to_their_last_digit(printed: float, computed: float, same: bool) -> None:
+    assert agrees(printed, computed) is same
+
+
+def test_every_claim_names_what_exists(book: ClaimBook) -> None:
+    assert len({claim.name for claim in book.claims}) == len(book.claims)
+    for claim in book.claims:
+        if claim.metric and not claim.metric.startswith("optimizer."):
+            definition_of(claim.metric.replace("{}", next(iter(claim.published))))
+        for expression in claim.computed.values():
+            compute(expression)
+        assert claim.metric or claim.why or claim.computed, claim.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [("source: [D]", "source: [Z]", "Z"), ("check: order", "check: ordre", "check"), ("computed: {t:", "computed: {u:", "interval_and_t")],
+)
+def test_a_broken_book_is_refused_in_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(CLAIMS.read_text(encoding="utf-8").replace(old, new, 1))
+    with pytest.raises(ValueError, match=told) as error:
+        read_claims(path)
+    assert "\n" not in str(error.value)
