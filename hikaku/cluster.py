@@ -150,8 +150,8 @@ def _read_gpu() -> Device:
     return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
 
 
-def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: Device) -> Precision:
-    """Return the precision that trials compute in.
+def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: Device, key: str = "training.precision") -> Precision:
+    """Return the precision that trials compute in; `key` is where it was asked for.
 
     `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on every CPU, so that a study on CPUs gives the same numbers on all of
     them. Raises ValueError when the device lacks what was asked for.
@@ -159,9 +159,7 @@ def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: De
     if asked == "auto":
         return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
     if asked == "bf16" and not device.bf16:
-        raise ValueError(
-            f"training.precision: got bf16, which {device.name} lacks; allowed: auto, fp32{'' if device.kind == 'cpu' else ', fp16'}"
-        )
+        raise ValueError(f"{key}: got bf16, which {device.name} lacks; allowed: auto, fp32{'' if device.kind == 'cpu' else ', fp16'}")
     if asked == "fp16" and device.kind == "cpu":
-        raise ValueError("training.precision: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, and bf16 where the CPU has it")
+        raise ValueError(f"{key}: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, and bf16 where the CPU has it")
     return asked

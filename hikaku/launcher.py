@@ -24,6 +24,7 @@ from hikaku.referee import Referee, Setting
 from hikaku.search import Search, is_measured
 from hikaku.study import Study, describe_change
 from hikaku.study_folder import DATA_FOLDER, load_identity, lock_study, prepare_texts, save_identity
+from hikaku.study_rules import PRECISION
 from trainables.config import Precision
 from trainables.corpora.prepare import digest_data
 from trainables.model_source import resolve_model

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from hikaku.study import Arm, Study
+from hikaku.study_rules import PRECISION
 from search_spaces.grammar import SearchSpace, describe
 from trainables.config import Precision
 from trainables.corpora.sources import is_here
@@ -174,8 +175,9 @@ def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> I
     micro = max(_values(arm.space, "batch.micro_blocks", training.batch.micro_blocks))
     batch = training.batch.model_copy(update={"micro_blocks": micro})
     workers, checkpointing = study.resources.workers, training.activation_checkpointing
+    widest = max(_values(arm.space, PRECISION, precision), key=lambda each: BYTES[each])
     for label, method in _methods(arm):
-        parts = predict_memory(shape, method, batch, precision, checkpointing, training.zero_stage, workers)
+        parts = predict_memory(shape, method, batch, widest, checkpointing, training.zero_stage, workers)
         memory = {part: getattr(parts, part) / GIB for part in PARTS}
         trainable = method.trainable_parameters(shape)
         total = shape.parameters() + (trainable if isinstance(method, Lora) else 0)

@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from hikaku.metrics import METRICS, definition_of, spell_out
 from hikaku.wording import describe_error, refusal, suggest
 from search_spaces.grammar import Range, SearchSpace, describe
-from trainables.config import Batch, Optimizer, Schedule
+from trainables.config import Batch, Optimizer, Precision, Schedule
 from trainables.methods import METHODS
 
 if TYPE_CHECKING:
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 SECTIONS: dict[str, type[BaseModel]] = {"optimizer": Optimizer, "schedule": Schedule, "batch": Batch}
 SCALES = ("method.alpha", "method.alpha_over_rank")
+PRECISION = "model.precision"
+ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Precision}  # outside the sections; for ablations
 
 
 def check_study(study: "Study") -> None:
     """Check every rule in turn. Raises ValueError for the first that is broken."""
-    for rule in (check_data, check_spaces, check_starts, check_batches, check_pruning, check_objectives, check_constraints, check_grids):
+    rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
+    for rule in (*rules, check_objectives, check_constraints, check_grids):
         rule(study)
 
 
@@ -48,6 +51,13 @@ def check_spaces(study: "Study") -> None:
                 raise refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
             if arm.space.root[scales[0]].when:
                 raise refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
+
+
+def check_seeds(study: "Study") -> None:
+    """Seeds come from one place: an ablation's space, or the finalists."""
+    for name, arm in study.arms.items():
+        if "seed" in arm.space.root and study.finalists is not None:
+            raise refusal(f"arms.{name}.space.seed", "seeds in a space, beside finalists", "one of the two")
 
 
 def check_starts(study: "Study") -> None:
@@ -146,12 +156,13 @@ def check_shape(study: "Study", shape: "ModelShape") -> None:
 def hyperparameters(arm: "Arm") -> dict[str, Any]:
     """Return the dotted names an arm's space may hold, each with the type (and bounds) of its field."""
     sections: Mapping[str, type[BaseModel]] = {"method": METHODS[arm.method], **SECTIONS}
-    return {
+    named = {
         f"{section}.{name}": Annotated[field.annotation, field]
         for section, fields in sections.items()
         for name, field in fields.model_fields.items()
         if name != "name"
     }
+    return named | ABLATED
 
 
 def _check_parameter(where: str, name: str, space: SearchSpace, fields: Mapping[str, Any]) -> None:

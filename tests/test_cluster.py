@@ -216,3 +216,5 @@ def test_precision_is_what_the_device_has() -> None:
     for asked, device in (("bf16", plain), ("bf16", old), ("fp16", able)):
         with pytest.raises(ValueError, match=f"training.precision: got {asked}"):
             resolve_precision(asked, device)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"arms\.lora\.space\.model\.precision: got fp16, which is for GPUs"):
+        resolve_precision("fp16", able, "arms.lora.space.model.precision")

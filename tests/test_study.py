@@ -12,7 +12,7 @@ from hikaku.study import Study, describe_change
 from hikaku.study_file import StudyFileError, read_study, study_schema
 from tests.broken_studies import GOOD, write_surroundings
 
-SHIPPED = sorted(path for path in (Path(__file__).parent.parent / "studies").glob("*.yaml") if path.stem != "claims")
+SHIPPED = sorted(path for path in (Path(__file__).parent.parent / "studies").glob("*.yaml") if path.stem != "claims")  # no study
 TWO_WORKERS = ["resources.workers=2", "training.batch.micro_blocks=4"]
 DIGESTS = {"japanese": "j", "english": "e"}
 
@@ -30,21 +30,28 @@ def overrides_for(path: Path, folder: Path) -> list[str]:
     (folder / "texts" / "one.jsonl").write_text('{"text": "a text"}\n')
     keys = {
         "japanese": ["japanese.files.train", "japanese.files.validation", "japanese.files.test", "english.path", "chinese.path"],
+        "ablation": ["japanese.files.train", "japanese.files.validation", "japanese.files.test", "english.path"],
         "local": ["texts.path", "kept.path"],
     }
-    texts = folder / "texts" / ("one.jsonl" if path.stem == "japanese" else "one.txt")
+    kind = "ablation" if path.stem in {"rank_sensitivity", "learning_rate", "precision", "schedules"} else path.stem
+    texts = folder / "texts" / ("one.txt" if kind == "local" else "one.jsonl")
     model = [f"model.path={folder / 'model'}", "training.batch.sequence_length=512"] if path.stem == "local" else []
-    return [f"data.{key}={texts}" for key in keys.get(path.stem, [])] + model
+    return [f"data.{key}={texts}" for key in keys.get(kind, [])] + model
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_study_is_sound(path: Path, tmp_path: Path) -> None:
     study = read_study(path, overrides_for(path, tmp_path))
     assert study.name == path.stem
-    assert {arm.method for arm in study.arms.values()} == {"lora", "full"}
-    assert study.arms["sft"].method == "full"
-    assert study.rungs()
     assert study.description
+    if any("seed" in arm.space.root for arm in study.arms.values()):  # an ablation: every setting with the same seeds, nothing pruned
+        assert study.pruning is None
+        assert {arm.sampler for arm in study.arms.values()} == {"grid"}
+        assert {sum(1 for _ in arm.space.configurations()) for arm in study.arms.values()} == {study.budget.trials}
+    else:
+        assert {arm.method for arm in study.arms.values()} == {"lora", "full"}
+        assert study.arms["sft"].method == "full"
+        assert study.rungs()
 
 
 def test_the_four_studies_ship() -> None:
@@ -237,3 +244,16 @@ def test_the_schema_is_json_schema_and_knows_every_section() -> None:
     kinds = schema["$defs"]["SearchSpace"]["anyOf"] if "$ref" in space else space["anyOf"]
     assert {kind["type"] for kind in kinds} == {"string", "object"}
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_an_ablation_varies_seed_and_precision(good: Path) -> None:
+    space = ["arms.lora.space.seed={choices: [0, 1]}", "arms.lora.space.model.precision={choices: [fp32, bf16]}"]
+    study = read_study(good, space)
+    params = {"seed": 1, "model.precision": "bf16", "method.rank": 8, "method.alpha_over_rank": 2.0}
+    folders = {"folder": Path("f"), "model_folder": Path("m"), "data_folder": Path("d"), "base_folder": Path("b")}
+    config = study.trial_config(uid="good/lora/0", seed=7, precision="fp32", params=params, **folders)
+    assert (config.seed, config.model.precision) == (1, "bf16")
+    with pytest.raises(ValueError, match=r"arms\.lora\.space\.seed: got seeds in a space, beside finalists"):
+        read_study(good, [*space, "finalists={seeds: 3}"])
+    with pytest.raises(ValueError, match=r"arms\.lora\.space\.model\.precision: got 'fp8'"):
+        read_study(good, ["arms.lora.space.model.precision={choices: [fp32, fp8]}"])
