@@ -19,7 +19,7 @@ class Setting(_Entry):
     """What a study must share with a source before its values can be compared."""
 
     model: str = Field(description="as the study's run names it; of a folder, its last part counts")
-    study: str = Field(description="the shipped study that repeats the setting, texts included")
+    texts: str = Field(description="part of the paths that the training texts are taken from")
     vocabulary: int
     params: dict[str, Any] = Field(default_factory=dict, description="of the trials of both methods")
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict, description="method -> parameters of its published trial")
@@ -43,6 +43,11 @@ class Claim(_Entry):
     gpu: bool = Field(default=False, description="whether only a GPU's measurement says anything")
     tolerance: float = Field(default=0.05, gt=0, description="relative")
     why: str = Field(default="", description="why no measurement can stand beside it")
+
+    @property
+    def varies(self) -> bool:
+        """Return whether the figure depends on texts and budget, as all do but counts of parameters."""
+        return not self.metric.startswith(("efficiency/trainable_", "efficiency/total_"))
 
 
 class ClaimBook(_Entry):

@@ -6,22 +6,25 @@ study did not measure, or not in the claim's setting, is not comparable. The res
 orders beyond chance over seeds.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from analysis.arithmetic import agrees, compute
 from analysis.claim_book import Claim, ClaimBook, Key, Setting
-from analysis.finalists import PROVISIONAL, Finalist, choose_best, compare_seeds, find_finalists, has_params
+from analysis.finalists import PROVISIONAL, Finalist, choose_best, compare_seeds, find_finalists, has_params, varies_by_chance
 from analysis.wording import Wording
 from hikaku.tracking import Run, StudyRuns
 
-SAME_FOR_EVERY_SEED = "efficiency/"  # metrics that chance does not move, or the machine more than the seed
+ORIGINS = "origins.json"  # the artifact that says where a study's texts were taken from
 
 Word = Literal["reproduced", "not reproduced", "not comparable"]
 Finding = tuple[Word, str, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
+Measured = tuple[float | None, tuple[Run, ...]]  # a value, and the runs it comes from
 
 
 @dataclass(frozen=True)
@@ -42,45 +45,122 @@ class Judged:
 
 def judge_claims(book: ClaimBook, runs: StudyRuns, wording: Wording) -> tuple[Judged, ...]:
     """Return every claim judged by the runs of one study, in the book's order."""
-    best = find_finalists(runs)
-    by_setting = {
-        name: best | find_finalists(runs, setting.recipes) if _has_model(runs, setting) else best for name, setting in book.settings.items()
-    }
-    return tuple(
-        _judge(claim, book, runs, best if claim.any_recipe or not claim.setting else by_setting[claim.setting], wording)
-        for claim in book.claims
-    )
+    bench = _Bench(book, runs, wording)
+    return tuple(bench.judge(claim) for claim in book.claims)
 
 
-def _judge(claim: Claim, book: ClaimBook, runs: StudyRuns, finalists: Mapping[str, Finalist], wording: Wording) -> Judged:
-    evidence = _measure(claim, runs, finalists)
-    measured = {key: value for key, (value, _) in evidence.items()}
-    used = {run.uid: run for _, each in evidence.values() for run in each}
-    held = Judged(claim, "not comparable", "", measured, tuple(used.values()))
+@dataclass(frozen=True)
+class _Bench:
+    """What all claims are judged with."""
 
-    def say(word: Word, reason: str, **values: object) -> Judged:
-        return replace(held, word=word, reason=wording(f"claim.{reason}", **values))
+    book: ClaimBook
+    runs: StudyRuns
+    wording: Wording
 
-    setting = book.settings.get(claim.setting or "")
-    fault = _find_fault(claim, setting)
-    if fault is not None:
-        word, reason, values = fault
-        return say(word, reason, **values)
-    if claim.why:
-        return replace(held, reason=wording.find(f"claim.why.{claim.name}", claim.why))
-    if not claim.metric:
-        return say("reproduced", "follows", expression="; ".join(claim.computed.values()))
-    missing = [key for key in claim.published if key not in measured]
-    if missing:
-        return say("not comparable", "not_measured", metric=claim.metric.replace("{}", missing[0]), keys=", ".join(missing))
-    differences = _differences(claim, setting, runs, held.runs, wording) if setting else []
-    if differences:
-        return say("not comparable", "other_setting", differences="; ".join(differences))
-    if claim.check == "order":
-        word, reason, values = _compare_order(claim, finalists, measured, wording)
-    else:
-        word, reason, values = _compare_values(claim, measured)
-    return say(word, reason, **values)
+    @cached_property
+    def best(self) -> dict[str, Finalist]:
+        return find_finalists(self.runs)
+
+    @cached_property
+    def published(self) -> dict[str, dict[str, Finalist]]:
+        """By setting, for each method a trial of the published recipe if one completed, else the best."""
+        return {name: self.best | find_finalists(self.runs, setting.recipes) for name, setting in self.book.settings.items()}
+
+    @cached_property
+    def texts(self) -> str:
+        """Where the training texts were taken from, as one line; empty where nothing says."""
+        with self.runs.artifact(self.runs.parent, ORIGINS) as path:
+            sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
+        return json.dumps([each for each in sets.values() if each.get("role") == "adapt"])
+
+    def judge(self, claim: Claim) -> Judged:
+        setting = self.book.settings.get(claim.setting or "")
+        finalists = self.best
+        if setting and claim.setting and not claim.any_recipe and self._has_model(setting):
+            finalists = self.published[claim.setting]
+        evidence = {key: self._measure(claim, key, finalists) for key in claim.published if claim.metric}
+        measured = {key: value for key, (value, _) in evidence.items() if value is not None and math.isfinite(value)}
+        used = {run.uid: run for key in measured for run in evidence[key][1]}
+        held = Judged(claim, "not comparable", "", measured, tuple(used.values()))
+        fault = _find_fault(claim, setting)
+        if fault is None and claim.why:
+            return replace(held, reason=self.wording.find(f"claim.why.{claim.name}", claim.why))
+        word, reason, values = fault or self._compare(claim, setting, finalists, held)
+        return replace(held, word=word, reason=self.wording(f"claim.{reason}", **values))
+
+    def _compare(self, claim: Claim, setting: Setting | None, finalists: Mapping[str, Finalist], held: Judged) -> Finding:
+        if not claim.metric:
+            return "reproduced", "follows", {"expression": "; ".join(claim.computed.values())}
+        missing = [key for key in claim.published if key not in held.measured]
+        if missing:
+            metric = claim.metric.replace("{}", missing[0])
+            return "not comparable", "not_measured", {"metric": metric, "keys": ", ".join(missing).replace("_", " ")}
+        differences = self._differences(claim, setting, held.runs) if setting else []
+        if differences:
+            return "not comparable", "other_setting", {"differences": "; ".join(differences)}
+        if claim.check == "order":
+            return self._compare_order(claim, finalists, held.measured)
+        return _compare_values(claim, held.measured)
+
+    def _measure(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> Measured:
+        if claim.by == "base":
+            return (self.runs.base.metrics.get(claim.metric), (self.runs.base,)) if self.runs.base else (None, ())
+        if claim.by == "name":
+            finalist = finalists.get(claim.method)
+            return (finalist.mean(claim.metric.format(key)), finalist.runs) if finalist else (None, ())
+        if claim.by == "method":
+            return _measure_methods(claim.metric, [finalists.get(method) for method in key.split("_over_")])
+        wanted = claim.where | {claim.by: _plain(key)}
+        trials = [run for run in self.runs.trials if run.tags.get("method") == claim.method and has_params(run, wanted)]
+        if varies_by_chance(claim.metric):
+            trial = choose_best(self.runs, trials)
+        else:
+            trial = next((run for run in trials if claim.metric in run.metrics), None)
+        return (trial.metrics.get(claim.metric), (trial,)) if trial else (None, ())
+
+    def _has_model(self, setting: Setting) -> bool:
+        """Return whether the study is of the setting's model: one from a folder goes by the folder's name."""
+        return self.runs.parent.tags.get("model", "").lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
+
+    def _differences(self, claim: Claim, setting: Setting, used: Sequence[Run]) -> list[str]:
+        """Return what of this study is not as in the source, in words; of another model, that alone."""
+        if not self._has_model(setting):
+            return [self.wording("claim.other_model", model=self.runs.parent.tags.get("model", "?"), wanted=setting.model)]
+        told: list[str] = []
+        if claim.varies and setting.texts not in self.texts:
+            told.append(self.wording("claim.other_texts", texts=setting.texts))
+        trials = [run for run in used if run.kind != "base"]
+        for run in trials:
+            recipe = setting.recipes.get(run.tags["method"], {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
+            wanted = (setting.params if claim.varies else {}) | recipe | claim.where
+            told += [
+                self.wording("claim.other_param", name=name, given=run.params[name], wanted=value)
+                for name, value in wanted.items()
+                if name in run.params and not has_params(run, {name: value})
+            ]
+        if claim.gpu and any("CPU" in run.tags.get("device", "CPU") for run in trials):
+            told.append(self.wording("claim.no_gpu"))
+        return list(dict.fromkeys(told))
+
+    def _compare_order(self, claim: Claim, finalists: Mapping[str, Finalist], measured: Mapping[Key, float]) -> Finding:
+        """Return whether neighbours in the published order differ the same way here, each beyond chance over the seeds."""
+        order = sorted(claim.published, key=lambda key: claim.published[key])
+        shown: dict[str, object] = {"values": _show({key: measured[key] for key in order})}
+        if not varies_by_chance(claim.metric):
+            same = all(measured[low] < measured[high] for low, high in pairwise(order))
+            return ("reproduced", "same_order", shown) if same else ("not reproduced", "other_order", shown)
+        by_seed = [
+            finalists[claim.method].by_seed(claim.metric.format(key)) if claim.by == "name" else finalists[key].by_seed(claim.metric)
+            for key in order
+        ]
+        seeds = min(len(values) for values in by_seed)
+        if seeds < 2:
+            return "not comparable", "one_seed", shown
+        signs = [compare_seeds(low, high) for low, high in pairwise(by_seed)]
+        shown["seeds"] = self.wording("claim.provisional" if seeds < PROVISIONAL else "claim.seeds", seeds=seeds)
+        if all(sign > 0 for sign in signs):
+            return "reproduced", "same_order_seeds", shown
+        return "not reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
 
 
 def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
@@ -105,62 +185,13 @@ def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
     return None
 
 
-def _measure(claim: Claim, runs: StudyRuns, finalists: Mapping[str, Finalist]) -> dict[Key, tuple[float, tuple[Run, ...]]]:
-    """Return the measured value and the runs it comes from, for each key that there is one for."""
-    found: dict[Key, tuple[float, tuple[Run, ...]]] = {}
-    for key in claim.published if claim.metric else ():
-        value, used = _measure_one(claim, key, runs, finalists)
-        if value is not None and math.isfinite(value):
-            found[key] = value, used
-    return found
-
-
-def _measure_one(claim: Claim, key: Key, runs: StudyRuns, finalists: Mapping[str, Finalist]) -> tuple[float | None, tuple[Run, ...]]:
-    if claim.by == "base":
-        return (runs.base.metrics.get(claim.metric), (runs.base,)) if runs.base else (None, ())
-    if claim.by == "name":
-        finalist = finalists.get(claim.method)
-        return (finalist.mean(claim.metric.format(key)), finalist.runs) if finalist else (None, ())
-    if claim.by == "method":
-        parts = [finalists.get(method) for method in key.split("_over_")]
-        values = [each.mean(claim.metric) if each else None for each in parts]
-        if any(value is None for value in values):
-            return None, ()
-        first, *rest = cast("list[float]", values)
-        return (first / rest[0] if rest else first), tuple(run for each in parts if each for run in each.runs)
-    wanted = claim.where | {claim.by: _plain(key)}
-    trials = [run for run in runs.trials if run.tags.get("method") == claim.method and has_params(run, wanted)]
-    if claim.metric.startswith(SAME_FOR_EVERY_SEED):
-        trial = next((run for run in trials if claim.metric in run.metrics), None)
-    else:
-        trial = choose_best(runs, trials)
-    return (trial.metrics.get(claim.metric), (trial,)) if trial else (None, ())
-
-
-def _differences(claim: Claim, setting: Setting, runs: StudyRuns, used: Sequence[Run], wording: Wording) -> list[str]:
-    """Return what of this study is not as in the source, in words."""
-    if not _has_model(runs, setting):  # then nothing else matters
-        return [wording("claim.other_model", model=runs.parent.tags.get("model", "?"), wanted=setting.model)]
-    told: list[str] = []
-    if runs.name != setting.study:
-        told.append(wording("claim.other_study", study=setting.study))
-    trials = [run for run in used if run.kind != "base"]
-    for run in trials:
-        recipe = setting.recipes.get(run.tags["method"], {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
-        wanted = setting.params | recipe | claim.where
-        told += [
-            wording("claim.other_param", name=name, given=run.params[name], wanted=value)
-            for name, value in wanted.items()
-            if name in run.params and not has_params(run, {name: value})
-        ]
-    if claim.gpu and any("CPU" in run.tags.get("device", "CPU") for run in trials):
-        told.append(wording("claim.no_gpu"))
-    return list(dict.fromkeys(told))
-
-
-def _has_model(runs: StudyRuns, setting: Setting) -> bool:
-    """Return whether a study is of the setting's model: one from a folder goes by the folder's name."""
-    return runs.parent.tags.get("model", "").lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
+def _measure_methods(metric: str, parts: Sequence[Finalist | None]) -> Measured:
+    """Return a method's mean, or of two methods the first's over the second's."""
+    values = [finalist.mean(metric) if finalist else None for finalist in parts]
+    known = [value for value in values if value is not None]
+    if len(known) < len(parts) or 0.0 in known[1:]:
+        return None, ()
+    return known[0] / math.prod(known[1:]), tuple(run for finalist in parts if finalist for run in finalist.runs)
 
 
 def _compare_values(claim: Claim, measured: Mapping[Key, float]) -> Finding:
@@ -170,33 +201,8 @@ def _compare_values(claim: Claim, measured: Mapping[Key, float]) -> Finding:
         return ("not reproduced", "above_bound", {"values": shown}) if above else ("reproduced", "within_bound", {"values": shown})
     off = {key: measured[key] / value - 1 for key, value in claim.published.items()}
     worst = max(off, key=lambda key: abs(off[key]))
-    told: dict[str, object] = {"which": worst, "off": off[worst], "tolerance": claim.tolerance}
+    told: dict[str, object] = {"which": worst.replace("_", " "), "off": off[worst], "tolerance": claim.tolerance}
     return ("reproduced", "within", told) if abs(off[worst]) <= claim.tolerance else ("not reproduced", "off", told)
-
-
-def _compare_order(claim: Claim, finalists: Mapping[str, Finalist], measured: Mapping[Key, float], wording: Wording) -> Finding:
-    """Return whether neighbours in the published order differ the same way here, each beyond chance over the seeds."""
-    order = sorted(claim.published, key=lambda key: claim.published[key])
-    shown: dict[str, object] = {"values": _show({key: measured[key] for key in order})}
-    if claim.metric.startswith(SAME_FOR_EVERY_SEED):
-        same = all(measured[low] < measured[high] for low, high in pairwise(order))
-        return ("reproduced", "same_order", shown) if same else ("not reproduced", "other_order", shown)
-    by_seed = [_by_seed(claim, key, finalists) for key in order]
-    seeds = min(len(values) for values in by_seed)
-    if seeds < 2:
-        return "not comparable", "one_seed", shown
-    signs = [compare_seeds(low, high) for low, high in pairwise(by_seed)]
-    shown["seeds"] = wording("claim.provisional" if seeds < PROVISIONAL else "claim.seeds", seeds=seeds)
-    if all(sign > 0 for sign in signs):
-        return "reproduced", "same_order_seeds", shown
-    return "not reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
-
-
-def _by_seed(claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> dict[int, float]:
-    """Return the values that an order over seeds is judged by; none where the key is not of the finalists."""
-    if claim.by == "name":
-        return finalists[claim.method].by_seed(claim.metric.format(key))
-    return finalists[key].by_seed(claim.metric) if key in finalists else {}
 
 
 def _number(value: float) -> str:

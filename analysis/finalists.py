@@ -84,6 +84,11 @@ def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> in
     return 0 if abs(mean) <= half else int(math.copysign(1, mean))
 
 
+def varies_by_chance(metric: str) -> bool:
+    """Return whether another seed gives another value: all but parameters' counts and memory do, times with the machine's mood."""
+    return not (metric.startswith("efficiency/") and metric.endswith(("_parameters", "trainable_share", "_gib")))
+
+
 def value_of(run: Run, name: str) -> float:
     """Return a run's metric, or parameter that is a number, of that name; NaN where it has none."""
     value = run.metrics.get(name, run.params.get(name))

@@ -1,7 +1,10 @@
 """Published claims beside a study's own figures: what adds up, what can be compared, and what chance may have done."""
 
+import json
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,24 @@ def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] |
     return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, params or {}, metrics, held, 0.0, 1.0)
 
 
-def make_study(trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None) -> StudyRuns:
+class MadeRuns(StudyRuns):
+    """Runs without a store, that says where its texts were taken from."""
+
+    @contextmanager
+    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_text(json.dumps({"data": {"japanese": {"role": "adapt", "path": run.tags["texts"]}}}))
+            yield path if name == "origins.json" else None
+
+
+def make_study(
+    trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None, texts: str = "ja/ja_wiki/train_0.jsonl"
+) -> StudyRuns:
     """Return a study whose runs are these; its name is that of the first one's uid."""
     name = trials[0].uid.split("/")[0]
-    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction="minimize")
-    return StudyRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates)
+    parent = make_run(name, {}, model=model, texts=texts, objective="eval/perplexity", direction="minimize")
+    return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates)
 
 
 def make_seeds(trial: Run, metric: str, values: list[float]) -> tuple[Run, ...]:
@@ -96,6 +112,8 @@ def test_another_model_or_recipe_is_not_compared(book: ClaimBook) -> None:
     other = judge(make_study(trials, model="embedded small"), book)["final_perplexity"]
     assert other.verdict == f"not comparable: another model, embedded small instead of {QWEN}"
     assert other.measured == {"lora": 11.8, "full": 11.8}
+    elsewhere = judge(make_study(trials, texts="novels"), book)
+    assert elsewhere["final_perplexity"].reason == "other texts than ja_wiki; method.rank 64 instead of 16"
     assert judge(make_study(trials[:1]), book)["final_perplexity"].reason == "this study did not measure eval/perplexity for full"
 
 
