@@ -84,7 +84,9 @@ def write_data(folder: Path, blocks: int = BLOCKS) -> Path:
             np.save(place / "targets.npy", targets)
             np.save(place / "rows.npy", np.arange(6, dtype=np.int32))
             texts = {"id": [f"{split}-{row}" for row in range(6)], "tokens": lengths, "characters": 2 * lengths, "bytes": 5 * lengths}
-            pd.DataFrame(texts | {"prompt": "", "text": ["…"] * 6, "stratum": ["simple", "complex"] * 3}).to_parquet(place / "documents.parquet")
+            pd.DataFrame(texts | {"prompt": "", "text": ["…"] * 6, "stratum": ["simple", "complex"] * 3}).to_parquet(
+                place / "documents.parquet"
+            )
             save_attribution(place, two_characters_a_token(int(lengths.sum())))
             total = int(lengths.sum())
             counts[split] = SplitCounts(documents=6, characters=2 * total, bytes=5 * total, tokens=total)
