@@ -1,12 +1,13 @@
 """What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
+from analysis.finalists import Finalist
 from analysis.trials import describe, hyperparameters
 from hikaku.tracking import Run, StudyRuns
 
@@ -55,10 +56,19 @@ class Findings:
         return found
 
     @cached_property
-    def compared(self) -> dict[str, Run]:
-        """Return the base and the best of each arm by their titles."""
-        base = {"base": self.runs.base} if self.runs.base else {}
-        return base | {f"best {arm}": run for arm, run in sorted(self.best.items())}
+    def compared(self) -> dict[str, Finalist]:
+        """Return the base and the best of each arm by their titles, each with the replicates that stand for it, where it has any."""
+        base = {"base": Finalist("base", self.runs.base, ())} if self.runs.base else {}
+        return base | {f"best {arm}": self._finalist(run) for arm, run in sorted(self.best.items())}
+
+    def _finalist(self, trial: Run) -> Finalist:
+        again = tuple(run for run in self.runs.replicates if run.tags.get("trial") == trial.uid and run.outcome == "completed")
+        return Finalist(trial.tags["method"], trial, again)
+
+    @property
+    def seeds(self) -> int:
+        """Return how many seeds stand for the best of each arm; 1 where none was trained again."""
+        return min((len(each.runs) for title, each in self.compared.items() if title != "base"), default=1)
 
     @cached_property
     def openings(self) -> int:
@@ -76,7 +86,7 @@ class Findings:
         """Return where MLflow's pages show each run, by uid."""
         pages = self.runs.uri.rstrip("/") if self.runs.uri.startswith("http") else LOCAL_PAGES
         place = f"{pages}/#/experiments/{self.runs.experiment_id}"
-        return {run.uid: f"{place}/runs/{run.run_id}" for run in (self.runs.parent, *self.every)}
+        return {run.uid: f"{place}/runs/{run.run_id}" for run in (self.runs.parent, *self.every, *self.runs.replicates)}
 
     @cached_property
     def varied(self) -> dict[str, list[str]]:
@@ -93,12 +103,16 @@ class Findings:
 
     def retained(self, prefix: str) -> list[str]:
         """Return the metrics under a prefix that any run has."""
-        return sorted({name for run in self.every for name in run.metrics if name.startswith(prefix)})
+        return sorted({name for run in (*self.every, *self.runs.replicates) for name in run.metrics if name.startswith(prefix)})
 
-    def expand(self, names: Sequence[str], runs: Sequence[Run]) -> list[str]:
-        """Return the names with those that end in `/` replaced by all metrics under them; what no run has is left out."""
+    def expand(self, names: Sequence[str], runs: Iterable[Run] | None = None) -> list[str]:
+        """Return the names with those that end in `/` replaced by all metrics under them; what no run has is left out.
+
+        The runs are those that are compared, unless others are given.
+        """
+        known = [run for each in self.compared.values() for run in each.runs] if runs is None else list(runs)
         full = [each for name in names for each in (self.retained(name) if name.endswith("/") else [name])]
-        return [name for name in full if any(name in run.metrics for run in runs)]
+        return [name for name in full if any(name in run.metrics for run in known)]
 
 
 def short(uid: str) -> str:

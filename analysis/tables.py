@@ -17,12 +17,13 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, what its numbers mean, their unit, and the name in hikaku.metrics of the metric it shows, if it does."""
+    """A column: title, what its numbers mean, unit, the metric of hikaku.metrics that it shows, and whether its texts are code."""
 
     title: str
     definition: str = ""
     unit: str = ""
     metric: str = ""
+    is_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Table:
         lines = [
             _line(_plain(_title_of(column)) for column in self.columns),
             _line("---:" if right else "---" for right in numeric),
-            *(_line(show(_plain(cell)) if isinstance(cell, str) else format_cell(cell) for cell in row) for row in self.rows),
+            *(_line(_mark_up(cell, column, show) for cell, column in zip(row, self.columns, strict=True)) for row in self.rows),
         ]
         defined = [f"- {column.title}: {column.definition}" for column in self.columns if column.definition]
         return "\n\n".join(filter(None, ["\n".join(lines), self.note, "\n".join(defined)]))
@@ -67,7 +68,7 @@ class Table:
             for column, right in zip(self.columns, numeric, strict=True)
         )
         body = "\n".join(
-            f"<tr>{''.join(_cell(cell, right, links or {}) for cell, right in zip(row, numeric, strict=True))}</tr>" for row in self.rows
+            f"<tr>{''.join(_cell(*each, links or {}) for each in zip(row, self.columns, numeric, strict=True))}</tr>" for row in self.rows
         )
         return f'<table id="table-{escape(self.name)}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
 
@@ -121,6 +122,13 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _mark_up(cell: Cell, column: Column, show: Callable[[str], str]) -> str:
+    """Return a cell as markdown has it."""
+    if not isinstance(cell, str):
+        return format_cell(cell)
+    return f"`{_plain(cell)}`" if column.is_code and cell else show(_plain(cell))
+
+
 def _class(right: bool) -> str:
     return ' class="number"' if right else ""
 
@@ -134,9 +142,9 @@ def _unit(unit: str) -> str:
     return f' <span class="unit">{escape(unit)}</span>' if unit else ""
 
 
-def _cell(cell: Cell, right: bool, links: Mapping[str, str]) -> str:
+def _cell(cell: Cell, column: Column, right: bool, links: Mapping[str, str]) -> str:
     exact = f' data-value="{cell!r}"' if isinstance(cell, int | float) and not _is_absent(cell) else ""
-    shown = escape(format_cell(cell))
+    shown = f"<code>{escape(format_cell(cell))}</code>" if column.is_code and cell else escape(format_cell(cell))
     if isinstance(cell, str) and cell in links:
         shown = f'<a href="{escape(links[cell])}">{shown}</a>'
     return f"<td{_class(right or bool(exact))}{exact}>{shown}</td>"

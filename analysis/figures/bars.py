@@ -53,7 +53,7 @@ def draw_memory(parts: Mapping[str, Mapping[str, float]], predicted: Mapping[str
                 axes.barh(row, size, left=left, height=0.52, color=PARTS[index % len(PARTS)], label=part if row == 0 else None)
                 left += size
             if run in predicted:
-                axes.plot([predicted[run]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6, label="predicted" if row == 0 else None)
+                axes.plot([predicted[run]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
         axes.set_yticks(range(len(parts)), list(parts))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

@@ -75,7 +75,7 @@ def draw_response(  # noqa: PLR0913
         for arm in dict.fromkeys(trials["arm"]):
             mine = trials[trials["arm"] == arm]
             colour, marker = colour_of(arm, arms), marker_of(arm, arms)
-            for outcomes, face, told in ((["pruned", "infeasible"], "none", f"{arm}, pruned"), (["completed"], colour, arm)):
+            for outcomes, face, told in ((["completed"], colour, arm), (["pruned", "infeasible"], "none", f"{arm}, pruned")):
                 marks = mine[mine["outcome"].isin(outcomes)]
                 drawn = axes.scatter(
                     marks[name], marks[quality], s=42, linewidths=1.3, facecolors=face, edgecolors=colour, marker=marker, label=told
@@ -85,7 +85,7 @@ def draw_response(  # noqa: PLR0913
             _draw_levels(axes, (levels or {}).get(arm, ()), colour)
         axes.set_xlabel(label)
         axes.set_ylabel(quality_label)
-        scale_axis(axes.xaxis, trials[name], 8.0)
+        scale_axis(axes.xaxis, trials[name], 3.0)
         scale_axis(axes.yaxis, trials[quality], WIDE_QUALITY)
         values = sorted(set(trials[name]))
         if len(values) <= 8 and all(float(value).is_integer() for value in values):

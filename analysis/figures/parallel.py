@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.palette import LINE, MUTED, colour_of, drawing, plain_number
+from analysis.figures.palette import INK, LINE, colour_of, drawing, plain_number
 from analysis.tables import format_cell
 
 
@@ -26,7 +27,9 @@ def draw_parallel(table: pd.DataFrame, varied: Mapping[str, list[str]], quality:
             trials = table[table["arm"] == arm].dropna(subset=[quality])
             _draw_arm(axes, trials, [*varied[arm], quality], colour_of(arm, arms), direction)
             axes.set_title(arm, pad=18)
-            axes.set_xticks(range(len(varied[arm]) + 1), [*(name.split(".", 1)[1] for name in varied[arm]), quality_label])
+            axes.set_xticks(
+                range(len(varied[arm]) + 1), [*(name.split(".", 1)[1] for name in varied[arm]), textwrap.fill(quality_label, 17)]
+            )
             axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False)
     return figure
 
@@ -66,4 +69,4 @@ def _place(axes: Axes, index: int, column: "pd.Series[Any]") -> np.ndarray:
 
 
 def _note(axes: Axes, index: int, place: float, text: str) -> None:
-    axes.annotate(text, (index, place), xytext=(5, 0), textcoords="offset points", fontsize=8, color=MUTED, va="center")
+    axes.annotate(text, (index, place), xytext=(5, 0), textcoords="offset points", fontsize=8, color=INK, va="center", zorder=5, gid="note")

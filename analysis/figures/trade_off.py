@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from analysis.figures.palette import BASE, INK, add_legend, colour_of, drawing, marker_of, scale_axis
 from analysis.pareto import Direction, find_front
-from hikaku.metrics import definition_of
 
 QUALITY = "eval/perplexity"
 COSTS = ("efficiency/peak_memory_gib", "efficiency/trainable_parameters")
@@ -41,8 +40,7 @@ def _draw_panels(
         panels = figure.subplots(1, len(others), sharey=True, squeeze=False)[0]
         for axes, (name, direction) in zip(panels, others, strict=True):
             _draw_panel(axes, table, name, direction, urls)
-            unit = definition_of(name).unit
-            axes.set_xlabel(labels.get(name, name) + ("" if unit == "1" else f", {unit}"))
+            axes.set_xlabel(labels.get(name, name))
         panels[0].set_ylabel(labels.get(QUALITY, QUALITY))
         add_legend(figure, panels[0])
     return figure
@@ -56,7 +54,7 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, other: str, direction: Directio
         mine = known[known["arm"] == arm]
         colour, marker = colour_of(arm, arms), marker_of(arm, arms)
         done, pruned = mine[mine["outcome"] == "completed"], mine[mine["outcome"].isin(["pruned", "infeasible"])]
-        for marks, face, label, height in ((pruned, "none", f"{arm}, pruned", 3), (done, colour, arm, 4)):
+        for marks, face, label, height in ((done, colour, arm, 4), (pruned, "none", f"{arm}, pruned", 3)):
             drawn = axes.scatter(
                 marks[other], marks[QUALITY], s=42, linewidths=1.3, facecolors=face, edgecolors=colour, marker=marker, label=label
             )

@@ -2,7 +2,7 @@
 
 from analysis.document import Block, Paragraph, Points, Section, Tile, Tiles
 from analysis.findings import Findings, recipe
-from analysis.sections.measures import cell_of, compare, label_of, unit_of
+from analysis.sections.measures import compare, label_of, mean_of, unit_of
 from analysis.wording import Wording
 
 ANSWER = (
@@ -31,17 +31,19 @@ TILES = (
 
 def answer(findings: Findings, wording: Wording) -> Section:
     """Return the base and the best of each arm side by side."""
-    runs = list(findings.compared.values())
-    tiles = [
-        Tile(label_of(name, wording), tuple((title, cell_of(run.metrics, name)) for title, run in findings.compared.items()), unit_of(name))
-        for name in findings.expand(TILES, runs)
-    ]
-    table = compare("answer", "", findings.expand(ANSWER, runs), findings.compared, wording)
-    recipes = Points(tuple(f"best {arm}: `{run.uid}`, {recipe(run)}" for arm, run in sorted(findings.best.items())))
+    tiles = tuple(_tile(findings, name, wording) for name in findings.expand(TILES))
+    table = compare("answer", "", findings.expand(ANSWER), findings.compared, wording)
+    recipes = tuple(f"best {arm}: `{run.uid}`, {recipe(run)}" for arm, run in sorted(findings.best.items()))
+    seeds = wording("answer.one_seed") if findings.seeds == 1 else wording("answer.seeds", seeds=findings.seeds)
     blocks: list[Block | None] = [
-        Tiles(tuple(tiles)) if tiles else None,
+        Tiles(tiles) if tiles else None,
         table,
-        recipes if recipes.items else None,
-        Paragraph(wording("answer.one_seed"), "aside"),
+        Points(recipes) if recipes else None,
+        Paragraph(seeds, "aside"),
     ]
     return Section("answer", wording("answer.title"), tuple(block for block in blocks if block))
+
+
+def _tile(findings: Findings, name: str, wording: Wording) -> Tile:
+    values = {title: mean_of(side, name) for title, side in findings.compared.items()}
+    return Tile(label_of(name, wording), tuple((title, value) for title, value in values.items() if value is not None), unit_of(name))

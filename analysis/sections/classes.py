@@ -2,9 +2,9 @@
 
 from analysis.document import Block, Figure, Section
 from analysis.figures.bars import Bar, draw_bars
-from analysis.figures.palette import BASE, as_svg, colour_of
 from analysis.findings import Findings
-from analysis.sections.measures import cell_of, unit_of
+from analysis.sections.measures import interval_of, mean_of, unit_of
+from analysis.sections.pictures import colours_of, picture
 from analysis.tables import Column, Table
 from analysis.wording import Wording
 from hikaku.metrics import CLASSES
@@ -24,9 +24,9 @@ def classes(findings: Findings, wording: Wording) -> Section | None:
 
 
 def _by_class(findings: Findings, wording: Wording, name: str, prefix: str) -> Table | None:
-    """Return a table with a class a row and a column for each measure and run; None where no run has any."""
-    runs = findings.compared
-    found = [metric.removeprefix(prefix).rsplit("/", 1) for metric in findings.expand([prefix], list(runs.values()))]
+    """Return a table with a class a row and a column for each measure and side; None where no side has any."""
+    sides = findings.compared
+    found = [metric.removeprefix(prefix).rsplit("/", 1) for metric in findings.expand([prefix])]
     if not found:
         return None
     known = [each for kind in CLASSES.values() for each in kind]
@@ -35,27 +35,21 @@ def _by_class(findings: Findings, wording: Wording, name: str, prefix: str) -> T
     columns = [
         Column(f"{measure.replace('_', ' ')}, {title}", unit=unit_of(metric), metric=metric)
         for measure in measures
-        for title in runs
+        for title in sides
         for metric in [f"{prefix}{ordered[0]}/{measure}"]
     ]
     rows = tuple(
-        (each, *(cell_of(run.metrics, f"{prefix}{each}/{measure}") for measure in measures for run in runs.values())) for each in ordered
+        (each, *(mean_of(side, f"{prefix}{each}/{measure}") for measure in measures for side in sides.values())) for each in ordered
     )
     return Table(name, wording(f"classes.{name}"), (Column(wording("column.class")), *columns), rows)
 
 
 def _bars(findings: Findings, wording: Wording, name: str, prefix: str) -> Figure | None:
-    groups = {
-        each: {
-            title: Bar(run.metrics[metric])
-            for title, run in findings.compared.items()
-            if (metric := f"{prefix}{each}/{MEASURE}") in run.metrics
-        }
-        for each in DRAWN[name]
-    }
-    groups = {each: bars for each, bars in groups.items() if bars}
-    if not groups:
-        return None
-    colours = {title: colour_of(run.tags["arm"], findings.arms) if "arm" in run.tags else BASE for title, run in findings.compared.items()}
-    figure = draw_bars(groups, colours, wording(f"figure.{name}.axis"))
-    return Figure(name, wording(f"figure.{name}.title"), as_svg(figure, name), wording(f"figure.{name}.caption"))
+    groups: dict[str, dict[str, Bar]] = {}
+    for each in DRAWN[name]:
+        metric = f"{prefix}{each}/{MEASURE}"
+        for title, side in findings.compared.items():
+            value = side.mean(metric)
+            if value is not None:
+                groups.setdefault(each, {})[title] = Bar(value, *(interval_of(side, metric) or ()))
+    return picture(name, draw_bars(groups, colours_of(findings), wording(f"figure.{name}.axis")), wording) if groups else None

@@ -1,12 +1,16 @@
 """Cells and columns of metrics: named as people name them, in the unit and with the definition of hikaku.metrics."""
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 
+from scipy.stats import t as student
+
+from analysis.finalists import CONFIDENCE, Finalist
 from analysis.findings import finite
 from analysis.tables import Cell, Column, Table
 from analysis.wording import Wording
 from hikaku.metrics import definition_of
-from hikaku.tracking import Run
 
 WHOLE = ("parameters", "tokens", "items")  # units that are counted
 
@@ -15,6 +19,25 @@ def cell_of(metrics: Mapping[str, float], name: str) -> Cell:
     """Return a metric's value; a count as a whole number, None where it was not measured."""
     value = finite(metrics, name)
     return int(value) if value is not None and definition_of(name).unit in WHOLE else value
+
+
+def mean_of(finalist: Finalist, name: str) -> Cell:
+    """Return a metric's mean over a finalist's runs; a count as a whole number, None where none measured it."""
+    value = finalist.mean(name)
+    return round(value) if value is not None and definition_of(name).unit in WHOLE else value
+
+
+def interval_of(finalist: Finalist, name: str) -> tuple[float, float] | None:
+    """Return the t interval of 95 % of a metric's mean over seeds, of perplexity on its logarithm; None with fewer than two seeds."""
+    values = list(finalist.by_seed(name).values())
+    if len(values) < 2:
+        return None
+    is_ratio = name.endswith("/perplexity") and min(values) > 0
+    scaled = [math.log(value) for value in values] if is_ratio else values
+    middle = math.fsum(scaled) / len(scaled)
+    reach = float(student.ppf((1 + CONFIDENCE) / 2, len(scaled) - 1)) * stdev(scaled) / math.sqrt(len(scaled))
+    low, high = middle - reach, middle + reach
+    return (math.exp(low), math.exp(high)) if is_ratio else (low, high)
 
 
 def unit_of(name: str) -> str:
@@ -28,26 +51,34 @@ def column_of(name: str, wording: Wording) -> Column:
     return Column(label_of(name, wording), unit=unit_of(name), metric=name)
 
 
-def label_of(name: str, wording: Wording) -> str:
-    """Return what a person calls a metric; of one a set, the set's name is part of it."""
+def label_of(name: str, wording: Wording, unit: bool = False) -> str:
+    """Return what a person calls a metric, with its unit if wanted; of one a set, the set's name is part of it."""
     defined = definition_of(name).name
-    if "{" not in defined:
-        return wording.label(name)
     head = defined.split("{", 1)[0]
-    known = wording.label(head.rstrip("/"))
-    return name if known == head.rstrip("/") else f"{known}, {name.removeprefix(head)}"
+    known = wording.label(name if head == defined else head.rstrip("/"))
+    if head != defined:
+        known = name if known == head.rstrip("/") else f"{known}, {name.removeprefix(head)}"
+    return f"{known} ({unit_of(name)})" if unit and unit_of(name) else known
 
 
-def compare(name: str, title: str, metrics: Sequence[str], runs: Mapping[str, Run], wording: Wording) -> Table | None:
-    """Return a table with a metric a row and a run a column; None where no run has any."""
-    rows = [
-        (label_of(metric, wording), *(cell_of(run.metrics, metric) for run in runs.values()), unit_of(metric) or None, metric)
-        for metric in metrics
-    ]
+def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, Finalist], wording: Wording) -> Table | None:
+    """Return a table with a metric a row and a side a column, and for two arms the first over the second; None where no side has any."""
+    arms = [title for title in sides if title != "base"]
+    rows: list[tuple[Cell, ...]] = []
+    for metric in metrics:
+        values = {title: mean_of(side, metric) for title, side in sides.items()}
+        ratio = (_ratio(values[arms[0]], values[arms[1]]),) if len(arms) == 2 else ()
+        rows.append((label_of(metric, wording, unit=True), *values.values(), *ratio, metric))
     columns = (
         Column(wording("column.measure")),
-        *(Column(title) for title in runs),
-        Column(wording("column.unit")),
-        Column(wording("column.name")),
+        *(Column(title) for title in sides),
+        *([Column(wording("column.ratio", first=arms[0], second=arms[1]), wording("column.ratio_meaning"))] if len(arms) == 2 else []),
+        Column(wording("column.name"), is_code=True),
     )
     return Table(name, title, columns, tuple(rows)) if rows else None
+
+
+def _ratio(first: Cell, second: Cell) -> float | None:
+    if isinstance(first, str) or isinstance(second, str) or first is None or not second:
+        return None
+    return first / second if first / second > 0 else None

@@ -2,10 +2,10 @@
 
 from analysis.document import Block, Figure, Section
 from analysis.figures.curves import draw_response
-from analysis.figures.palette import as_svg
 from analysis.figures.parallel import draw_parallel
 from analysis.findings import Findings
-from analysis.sections.measures import label_of, unit_of
+from analysis.sections.measures import label_of
+from analysis.sections.pictures import picture
 from analysis.wording import Wording
 
 RESPONSES = {"learning_rate": "optimizer.learning_rate", "rank": "method.rank"}
@@ -26,9 +26,9 @@ def _response(findings: Findings, wording: Wording, name: str, hyperparameter: s
     if not {quality, hyperparameter} <= set(table.columns) or table.dropna(subset=[quality])[hyperparameter].nunique() < 2:
         return None
     figure = draw_response(
-        table, hyperparameter, quality, label=hyperparameter, quality_label=_with_unit(quality, wording), urls=findings.urls
+        table, hyperparameter, quality, label=hyperparameter, quality_label=label_of(quality, wording, unit=True), urls=findings.urls
     )
-    return Figure(name, wording(f"figure.{name}.title"), as_svg(figure, name), wording(f"figure.{name}.caption"))
+    return picture(name, figure, wording)
 
 
 def _parallel(findings: Findings, wording: Wording) -> Figure | None:
@@ -40,9 +40,4 @@ def _parallel(findings: Findings, wording: Wording) -> Figure | None:
     if not varied:
         return None
     figure = draw_parallel(table, varied, quality, label_of(quality, wording), findings.direction)
-    return Figure("parallel", wording("figure.parallel.title"), as_svg(figure, "parallel"), wording("figure.parallel.caption"))
-
-
-def _with_unit(name: str, wording: Wording) -> str:
-    unit = unit_of(name)
-    return label_of(name, wording) + (f", {unit}" if unit else "")
+    return picture("parallel", figure, wording)

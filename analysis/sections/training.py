@@ -1,9 +1,9 @@
 """How training went: loss and validation over tokens."""
 
-from analysis.document import Figure, Section
+from analysis.document import Section
 from analysis.figures.curves import Curve, draw_loss_curves
-from analysis.figures.palette import as_svg
 from analysis.findings import Findings
+from analysis.sections.pictures import picture
 from analysis.wording import Wording
 
 
@@ -18,9 +18,8 @@ def training(findings: Findings, wording: Wording) -> Section | None:
         return None
     base = findings.runs.base.metrics.get("eval/perplexity") if findings.runs.base else None
     lines = {} if base is None else {wording("training.validation"): base}
-    svg = as_svg(draw_loss_curves(panels, lines, wording("training.tokens")), "loss_curves")
-    figure = Figure("loss_curves", wording("figure.loss_curves.title"), svg, wording("figure.loss_curves.caption"))
-    return Section("training", wording("training.title"), (figure,))
+    curves = picture("loss_curves", draw_loss_curves(panels, lines, wording("training.tokens")), wording)
+    return Section("training", wording("training.title"), (curves,))
 
 
 def _curves(findings: Findings, metric: str) -> list[Curve]:
