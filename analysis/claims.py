@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from analysis.arithmetic import agrees, compute
 from analysis.claim_book import Claim, ClaimBook, Key, Setting
-from analysis.finalists import PROVISIONAL, Finalist, choose_best, compare_seeds, find_finalists, has_params, varies_by_chance
+from analysis.finalists import PROVISIONAL, Finalist, choose_setting, compare_seeds, find_finalists, has_params, mean_of, varies_by_chance
 from analysis.wording import Wording
 from hikaku.tracking import Run, StudyRuns
 
@@ -99,7 +99,7 @@ class _Bench:
         if differences:
             return "not comparable", "other_setting", {"differences": "; ".join(differences)}
         if claim.check == "order":
-            return self._compare_order(claim, finalists, held.measured)
+            return self._compare_order(claim, held, [self._by_seed(claim, key, finalists) for key in _in_order(claim)])
         return _compare_values(claim, held.measured)
 
     def _measure(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> Measured:
@@ -112,11 +112,11 @@ class _Bench:
             return _measure_methods(claim.metric, [finalists.get(method) for method in key.split("_over_")])
         wanted = claim.where | {claim.by: _plain(key)}
         trials = [run for run in self.runs.trials if run.tags.get("method") == claim.method and has_params(run, wanted)]
-        if varies_by_chance(claim.metric):
-            trial = choose_best(self.runs, trials)
+        if not varies_by_chance(claim.metric):  # the same for all of them, ended early or not
+            chosen = tuple(run for run in trials if claim.metric in run.metrics)[:1]
         else:
-            trial = next((run for run in trials if claim.metric in run.metrics), None)
-        return (trial.metrics.get(claim.metric), (trial,)) if trial else (None, ())
+            chosen = choose_setting(self.runs, trials)
+        return mean_of(claim.metric, [run.metrics[claim.metric] for run in chosen if claim.metric in run.metrics]), chosen
 
     def _has_model(self, setting: Setting) -> bool:
         """Return whether the study is of the setting's model: one from a folder goes by the folder's name."""
@@ -142,18 +142,21 @@ class _Bench:
             told.append(self.wording("claim.no_gpu"))
         return list(dict.fromkeys(told))
 
-    def _compare_order(self, claim: Claim, finalists: Mapping[str, Finalist], measured: Mapping[Key, float]) -> Finding:
+    def _by_seed(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> dict[int, float]:
+        if claim.by == "name":
+            return finalists[claim.method].by_seed(claim.metric.format(key))
+        if claim.by == "method":
+            return finalists[key].by_seed(claim.metric)
+        return {int(run.params.get("seed", 0)): run.metrics[claim.metric] for run in self._measure(claim, key, finalists)[1]}
+
+    def _compare_order(self, claim: Claim, held: Judged, by_seed: Sequence[Mapping[int, float]]) -> Finding:
         """Return whether neighbours in the published order differ the same way here, each beyond chance over the seeds."""
-        order = sorted(claim.published, key=lambda key: claim.published[key])
+        measured, order = held.measured, _in_order(claim)
         shown: dict[str, object] = {"values": _show({key: measured[key] for key in order})}
         if not varies_by_chance(claim.metric):
             same = all(measured[low] < measured[high] for low, high in pairwise(order))
             return ("reproduced", "same_order", shown) if same else ("not reproduced", "other_order", shown)
-        by_seed = [
-            finalists[claim.method].by_seed(claim.metric.format(key)) if claim.by == "name" else finalists[key].by_seed(claim.metric)
-            for key in order
-        ]
-        seeds = min(len(values) for values in by_seed)
+        seeds = min(len(low.keys() & high.keys()) for low, high in pairwise(by_seed))
         if seeds < 2:
             return "not comparable", "one_seed", shown
         signs = [compare_seeds(low, high) for low, high in pairwise(by_seed)]
@@ -161,6 +164,11 @@ class _Bench:
         if all(sign > 0 for sign in signs):
             return "reproduced", "same_order_seeds", shown
         return "not reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
+
+
+def _in_order(claim: Claim) -> list[Key]:
+    """Return the keys from the least published figure to the greatest."""
+    return sorted(claim.published, key=lambda key: claim.published[key])
 
 
 def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
@@ -215,4 +223,4 @@ def _plain(key: Key) -> Any:
 
 
 def _show(values: Mapping[Key, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in values.items())
+    return ", ".join(f"{key.replace('_', ' ')}: {_number(value)}" for key, value in values.items())

@@ -1,9 +1,10 @@
 """What stands for a method: its best trial, and where it was trained again, the replicates in the trial's place."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from scipy.stats import t as student
@@ -35,12 +36,7 @@ class Finalist:
 
     def mean(self, metric: str) -> float | None:
         """Return the metric's mean over the seeds, of perplexity the geometric one; None where no run has it."""
-        values = list(self.by_seed(metric).values())
-        if not values:
-            return None
-        if len(values) > 1 and metric.endswith("/perplexity") and min(values) > 0:
-            return math.exp(math.fsum(map(math.log, values)) / len(values))
-        return math.fsum(values) / len(values)
+        return mean_of(metric, list(self.by_seed(metric).values()))
 
 
 def find_finalists(runs: StudyRuns, recipes: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Finalist]:
@@ -61,12 +57,20 @@ def find_finalists(runs: StudyRuns, recipes: Mapping[str, Mapping[str, Any]] | N
     return found
 
 
+def choose_setting(runs: StudyRuns, trials: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the completed trials of the best setting among these, by the mean objective of those that differ in their seed alone."""
+    by_setting: dict[str, list[Run]] = {}
+    for run in trials:
+        if run.outcome == "completed" and math.isfinite(_objective(runs, run)):
+            setting = {name: value for name, value in run.params.items() if name != "seed"}
+            by_setting.setdefault(json.dumps(setting, sort_keys=True, default=str), []).append(run)
+    return tuple(min(by_setting.values(), key=lambda each: fmean(_objective(runs, run) for run in each), default=()))
+
+
 def choose_best(runs: StudyRuns, trials: Sequence[Run]) -> Run | None:
     """Return the best of these trials by the study's objective, None where none completed with a finite one."""
-    objective = runs.parent.tags.get("objective", "eval/bits_per_character")
-    sign = -1.0 if runs.parent.tags.get("direction") == "maximize" else 1.0
-    done = [run for run in trials if run.outcome == "completed" and math.isfinite(run.metrics.get(objective, math.nan))]
-    return min(done, key=lambda run: sign * run.metrics[objective], default=None)
+    done = [run for run in trials if run.outcome == "completed" and math.isfinite(_objective(runs, run))]
+    return min(done, key=lambda run: _objective(runs, run), default=None)
 
 
 def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> int:
@@ -84,6 +88,13 @@ def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> in
     return 0 if abs(mean) <= half else int(math.copysign(1, mean))
 
 
+def mean_of(metric: str, values: Sequence[float]) -> float | None:
+    """Return the mean of a metric's values, of perplexity the geometric one; None of no values."""
+    if len(values) > 1 and metric.endswith("/perplexity") and min(values) > 0:
+        return math.exp(fmean(map(math.log, values)))
+    return fmean(values) if values else None
+
+
 def varies_by_chance(metric: str) -> bool:
     """Return whether another seed gives another value: all but parameters' counts and memory do, times with the machine's mood."""
     return not (metric.startswith("efficiency/") and metric.endswith(("_parameters", "trainable_share", "_gib")))
@@ -98,6 +109,12 @@ def value_of(run: Run, name: str) -> float:
 def has_params(run: Run, params: Mapping[str, Any]) -> bool:
     """Return whether a run was given these values, numbers within rounding."""
     return all(_same(run.params.get(name), value) for name, value in params.items())
+
+
+def _objective(runs: StudyRuns, run: Run) -> float:
+    """Return the study's objective of a run so that less is better, NaN where it has none."""
+    value = run.metrics.get(runs.parent.tags.get("objective", "eval/bits_per_character"), math.nan)
+    return -value if runs.parent.tags.get("direction") == "maximize" else value
 
 
 def _same(given: Any, wanted: Any) -> bool:

@@ -133,14 +133,35 @@ def test_an_order_needs_more_than_chance(book: ClaimBook, lora: list[float], ver
     assert judge(make_study(trials, again, "toy"), book)["full_predicts_better"].verdict.startswith(verdict)
 
 
+def test_ranks_are_compared_over_the_same_seeds(book: ClaimBook) -> None:
+    def verdict(fall: float, seeds: int = 5) -> str:
+        trials = [
+            make_run(
+                f"toy/lora/{place * seeds + seed}",
+                {"eval/perplexity": 50.0 + seed - fall * place + 0.01 * ((seed + place) % 2)},
+                {"method.rank": rank, "seed": seed},
+            )
+            for place, rank in enumerate((4, 8, 16, 32, 64))
+            for seed in range(seeds)
+        ]
+        judged = judge(make_study(trials, model="toy"), book)["perplexity_falls_with_rank"]
+        assert judged.measured["4"] == pytest.approx(50.0 + (seeds - 1) / 2, abs=0.1)  # a mean over seeds, not the best of them
+        return judged.verdict
+
+    assert verdict(1.0).startswith("reproduced: here too, 64: 47.98")
+    assert verdict(0.0).startswith("not reproduced: no difference beyond chance over 5 seeds (")
+    assert verdict(-1.0).startswith("not reproduced: the other way round")
+    assert verdict(1.0, seeds=1).startswith("not comparable: one seed")
+
+
 def test_costs_are_compared_with_one_seed(book: ClaimBook) -> None:
     def verdict(lora: float, full: float) -> str:
         metric = "efficiency/peak_memory_gib"
         trials = [make_run(f"toy/{arm}/0", {metric: value, "eval/perplexity": 9.0}) for arm, value in (("lora", lora), ("sft", full))]
         return judge(make_study(trials, model="toy"), book)["lora_takes_less_memory"].verdict
 
-    assert verdict(1.0, 2.0) == "reproduced: here too, lora 1, full 2"
-    assert verdict(2.0, 1.0) == "not reproduced: here lora 2, full 1"
+    assert verdict(1.0, 2.0) == "reproduced: here too, lora: 1, full: 2"
+    assert verdict(2.0, 1.0) == "not reproduced: here lora: 2, full: 1"
 
 
 def test_seeds_are_paired_and_chance_is_a_t_interval() -> None:
