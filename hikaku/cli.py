@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from hikaku.prepare_command import prepare
-from hikaku.trial_commands import generate
+from hikaku.trial_commands import export, generate, repro
 
 if TYPE_CHECKING:
     from hikaku.study import Study
@@ -156,7 +156,7 @@ def evaluate(  # noqa: PLR0913, PLR0917
         print_tasks(done)
 
 
-for command in (prepare, generate):
+for command in (prepare, export, generate, repro):
     app.command()(command)
 
 
@@ -234,15 +234,9 @@ def _read(study: Path, overrides: list[str]) -> "Study":
 
 
 def _store(study: "Study | None", state: Path | None) -> str:
-    from hikaku.places import state_root
-    from hikaku.tracking import create_store
+    from hikaku.places import find_store
 
-    if study and study.tracking.uri:
-        return study.tracking.uri
-    root = state_root(state)
-    if not (root / "mlflow.db").exists():
-        raise ValueError(f"{root}: no study was run here yet; begin with `hikaku tune STUDY`, or name its --state")
-    return create_store(root)
+    return find_store(state, study.tracking.uri if study else None)
 
 
 def _print_json(plain: Mapping[str, Any]) -> None:

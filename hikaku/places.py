@@ -9,3 +9,18 @@ def state_root(state: Path | None) -> Path:
     import platformdirs
 
     return Path(state or os.environ.get("HIKAKU_STATE") or platformdirs.user_data_dir("hikaku")).expanduser().absolute()
+
+
+def find_store(state: Path | None, uri: str | None = None) -> str:
+    """Return MLflow's tracking URI: the one given, else that of the store beside the studies' state.
+
+    Raises ValueError, in one line, where no study was run there yet.
+    """
+    from hikaku.tracking import create_store
+
+    if uri:
+        return uri
+    root = state_root(state)
+    if not (root / "mlflow.db").exists():
+        raise ValueError(f"{root}: no study was run here yet; begin with `hikaku tune STUDY`, or name its --state")
+    return create_store(root)

@@ -105,6 +105,16 @@ class Lora(Method):
         found = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
         assert not found.unexpected_keys, f"{folder}: unknown adapter weights {found.unexpected_keys[:3]}"
 
+    def attach(self, model: Any, folder: Path) -> Any:
+        """Return a base model with the adapter of a folder, read as anyone reads it, without the trial's configuration."""
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, str(folder))
+
+    def merge(self, model: Any) -> Any:
+        """Return the base model with the adapter added into its weights, rounded once to their type."""
+        return model.merge_and_unload()
+
 
 class Full(Method):
     """Full-parameter fine-tuning; the sources call it SFT."""
@@ -138,6 +148,10 @@ class Full(Method):
         untied = [name for name in missing if name not in (model.all_tied_weights_keys or {})]
         assert not untied, f"{folder}: weights are missing: {untied[:3]}"
         assert not unexpected, f"{folder}: unknown weights {unexpected[:3]}"
+
+    def merge(self, model: Any) -> Any:
+        """Return the model, which is whole already."""
+        return model
 
 
 def _adapter_rank(layer: Any) -> int:
