@@ -140,7 +140,7 @@ def _train(config: TrialConfig, before: Result, base: TrialConfig, shared: Mappi
     measure_base(_move(base, base_folder, shared))
     measured = {**shared, "data": {**shared["data"], "base_result_folder": str(base_folder)}}
     moved = _move(config, trial_folder(root, config.uid), measured)
-    ended_at = before.rungs[-1].tokens if before.outcome == Outcome.PRUNED and before.rungs else None
+    ended_at = before.rungs[-1].tokens if before.outcome in (Outcome.PRUNED, Outcome.INFEASIBLE) and before.rungs else None
 
     def report(rung: RungReport) -> bool:
         return rung.tokens != ended_at

@@ -1,5 +1,6 @@
 """Models that lie on this machine: folders in Hugging Face format, and what trials left behind."""
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from trainables.model_source import WEIGHTS, check_model_folder, digest_folder
 
 if TYPE_CHECKING:
     from trainables.corpora.prepare import Tokenizer
+
+RUN = r"base|[^/]+/\d+(/seed-\d+)?"  # what stands behind the study's name in a uid
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class LoadedModel:
 
 
 def find_model(name: str, state: Path) -> SavedModel:
-    """Return the model that is meant: a folder, or a trial `study/arm/number` (or `study/base`) whose study lies under `state`.
+    """Return the model that is meant: a folder, or a run whose study lies under `state`.
 
-    Raises ValueError in one line where neither is there, or the trial left no weights.
+    A run is a trial `study/arm/number`, a finalist's replicate `study/arm/number/seed-N`, or `study/base`. Raises ValueError in one line
+    where neither is there, or the run left no weights.
     """
     folder = Path(name).expanduser().absolute()
     if folder.is_dir():
@@ -64,7 +68,7 @@ def find_model(name: str, state: Path) -> SavedModel:
         return SavedModel(name, folder)
     study, _, rest = name.partition("/")
     trial = trial_folder(state / study, name)
-    if rest.count("/") != (rest != "base") or not (trial / CONFIG_FILE).is_file():
+    if not re.fullmatch(RUN, rest) or not (trial / CONFIG_FILE).is_file():
         raise refusal("MODEL_OR_TRIAL", name, f"a model folder, or study/arm/number of a trial under {state}")
     config = TrialConfig.model_validate_json((trial / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = trial / WEIGHTS_FOLDER
