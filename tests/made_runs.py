@@ -1,0 +1,48 @@
+"""Runs of a study made by hand, for what reads no store."""
+
+import json
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hikaku.tracking import Kind, Run, StudyRuns
+
+QWEN = "Qwen/Qwen2.5-0.5B"
+
+
+def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] | None = None, **tags: str) -> Run:
+    """Return a run as MLflow would give it."""
+    arm = uid.split("/")[1] if "/" in uid else ""
+    kinds: tuple[Kind, ...] = ("study", "base", "trial", "replicate")
+    method = {"lora": "lora", "sft": "full"}.get(arm, "")
+    held = {"arm": arm, "method": method, "outcome": "completed", "device": "NVIDIA H100"} | tags
+    return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, params or {}, metrics, held, 0.0, 1.0)
+
+
+class MadeRuns(StudyRuns):
+    """Runs without a store, that says where its texts were taken from."""
+
+    @contextmanager
+    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_text(json.dumps({"data": {"japanese": {"role": "adapt", "path": run.tags["texts"]}}}))
+            yield path if name == "origins.json" else None
+
+
+def make_study(
+    trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None, texts: str = "ja/ja_wiki/train_0.jsonl"
+) -> StudyRuns:
+    """Return a study whose runs are these; its name is that of the first one's uid."""
+    name = trials[0].uid.split("/")[0]
+    parent = make_run(name, {}, model=model, texts=texts, objective="eval/perplexity", direction="minimize")
+    return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates)
+
+
+def make_seeds(trial: Run, metric: str, values: list[float]) -> tuple[Run, ...]:
+    """Return replicates of a trial, one for each value of the metric."""
+    return tuple(
+        make_run(f"{trial.uid}/seed-{seed}", {metric: value}, trial=trial.uid, seed_index=str(seed)) for seed, value in enumerate(values)
+    )
