@@ -27,7 +27,6 @@ class Tile:
 
     title: str
     values: tuple[tuple[str, Cell], ...]
-    unit: str = ""
     note: str = ""
 
 
@@ -71,12 +70,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report. `links` says where a text leads that names something: a trial to its MLflow run."""
+    """A whole report. `links` says where a text leads that names something: a trial to its MLflow run; `colours` what is drawn in which."""
 
     title: str
     lead: str
     sections: tuple[Section, ...]
     links: Mapping[str, str]
+    colours: Mapping[str, str]
     language: str = "en"
 
     def tables(self) -> Iterator[Table]:

@@ -7,8 +7,10 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis.finalists import Finalist
+from analysis.difference import ClassDifference, Pairs, compare_classes, compare_pairs, read_pairs
+from analysis.finalists import Finalist, find_finalists
 from analysis.trials import describe, hyperparameters
+from analysis.verdict import Verdict
 from hikaku.tracking import Run, StudyRuns
 
 OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
@@ -64,6 +66,22 @@ class Findings:
     def _finalist(self, trial: Run) -> Finalist:
         again = tuple(run for run in self.runs.replicates if run.tags.get("trial") == trial.uid and run.outcome == "completed")
         return Finalist(trial.tags["method"], trial, again)
+
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        """Return the two methods' test documents, LoRA first; None where one of them has none."""
+        found = find_finalists(self.runs)
+        return read_pairs(self.runs, found["lora"], found["full"]) if {"lora", "full"} <= set(found) else None
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Return the verdict on LoRA and full fine-tuning; None where they cannot be compared."""
+        return None if self.pairs is None else Verdict(self.pairs.methods, compare_pairs(self.pairs))
+
+    @cached_property
+    def classes(self) -> tuple[ClassDifference, ...]:
+        """Return the difference by class of text."""
+        return () if self.pairs is None else compare_classes(self.pairs)
 
     @property
     def seeds(self) -> int:

@@ -40,8 +40,7 @@ def _render_block(block: Block, links: Mapping[str, str]) -> str:
 
 def _render_tile(tile: Tile) -> str:
     values = ", ".join(f"{title} {format_cell(value)}" for title, value in tile.values)
-    unit = f" ({tile.unit})" if tile.unit else ""
-    return f"- {tile.title}{unit}: {values}{f'. {tile.note}' if tile.note else ''}"
+    return f"- {tile.title}: {values}{f'. {tile.note}' if tile.note else ''}"
 
 
 def _quote(text: str) -> str:

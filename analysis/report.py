@@ -12,7 +12,8 @@ from typing import Any
 from analysis.document import Document, Section
 from analysis.findings import Findings, short
 from analysis.markdown import FIGURES, render_markdown
-from analysis.sections import answer, classes, records, sensitivity, trade_off, training
+from analysis.sections import answer, claims, classes, difference, records, sensitivity, trade_off, training
+from analysis.sections.pictures import colours_of
 from analysis.trials import hyperparameters
 from analysis.wording import Wording, read_wording
 from hikaku.tracking import Run, read_study_runs
@@ -26,11 +27,13 @@ ALWAYS = (
 )  # named for every trial, null where a trial did not reach them
 SECTIONS: tuple[Callable[[Findings, Wording], Section | None], ...] = (
     answer.answer,
+    difference.difference,
     trade_off.trade_off,
     training.training,
     sensitivity.sensitivity,
     classes.classes,
     records.samples,
+    claims.claims,
     records.trials,
     records.provenance,
     records.definitions,
@@ -56,7 +59,7 @@ class Report:
         sections = (section(findings, wording) for section in SECTIONS)
         links = {short(uid): url for uid, url in findings.urls.items() if uid.count("/") > 1}
         kept = tuple(section for section in sections if section)
-        return Document(findings.runs.name, self._lead(), kept, links | findings.urls, wording.language)
+        return Document(findings.runs.name, self._lead(), kept, links | findings.urls, colours_of(findings), wording.language)
 
     def as_markdown(self) -> str:
         """Return report.md."""

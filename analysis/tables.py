@@ -13,6 +13,7 @@ from hikaku.metrics import definition_of
 Cell = str | float | int | None
 
 ABSENT = "–"
+BRIEF = 26  # letters of a text that a page keeps on one line
 
 
 @dataclass(frozen=True)
@@ -147,4 +148,5 @@ def _cell(cell: Cell, column: Column, right: bool, links: Mapping[str, str]) -> 
     shown = f"<code>{escape(format_cell(cell))}</code>" if column.is_code and cell else escape(format_cell(cell))
     if isinstance(cell, str) and cell in links:
         shown = f'<a href="{escape(links[cell])}">{shown}</a>'
-    return f"<td{_class(right or bool(exact))}{exact}>{shown}</td>"
+    kind = ' class="number"' if right or exact else ' class="brief"' if isinstance(cell, str) and len(cell) <= BRIEF else ""
+    return f"<td{kind}{exact}>{shown}</td>"

@@ -96,7 +96,7 @@ def as_variables(svg: str, name: str, titles: Mapping[str, str] | None = None) -
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     for target, title in (titles or {}).items():
-        body = body.replace(f'<a xlink:href="{escape(target)}">', f'<a xlink:href="{escape(target)}"><title>{escape(title)}</title>')
+        body = re.sub(rf'(<a xlink:href="{re.escape(escape(target))}"[^>]*>)', rf"\1<title>{escape(title)}</title>", body)
     return body
 
 
@@ -106,7 +106,8 @@ def scale_axis(axis: Axis, values: Iterable[float], wide: float) -> None:
     if not known or max(known) / min(known) <= wide:
         return
     axis.axes.set_xscale("log") if axis is axis.axes.xaxis else axis.axes.set_yscale("log")
-    subs = (1.0, 2.0, 5.0) if max(known) / min(known) < 300 else (1.0,)
+    span = max(known) / min(known)
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if span < 10 else (1.0, 2.0, 5.0) if span < 300 else (1.0,)
     axis.set_major_locator(LogLocator(10, subs=subs))
     axis.set_major_formatter(plain_formatter())
     axis.set_minor_formatter(NullFormatter())

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from analysis.document import Block, Document, Figure, Paragraph, Points, Sample, Section, Tile, Tiles
-from analysis.figures.palette import as_variables
+from analysis.figures.palette import VARIABLES, as_variables
 from analysis.tables import Table, format_cell
 from analysis.wording import Wording
 
@@ -17,7 +17,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def render_page(document: Document, wording: Wording) -> str:
     """Return the document as one HTML file that opens from a disk; the page's own policy forbids any request."""
     contents = "\n".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in document.sections)
-    sections = "\n".join(_render_section(section, document.links, wording) for section in document.sections)
+    sections = "\n".join(_render_section(section, document, wording) for section in document.sections)
     return f"""<!doctype html>
 <html lang="{document.language}">
 <head>
@@ -56,23 +56,24 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _render_section(section: Section, links: Mapping[str, str], wording: Wording) -> str:
-    blocks = "\n".join(_render_block(block, links, wording) for block in section.blocks)
+def _render_section(section: Section, document: Document, wording: Wording) -> str:
+    blocks = "\n".join(_render_block(block, document, wording) for block in section.blocks)
     return f'<section id="{section.name}">\n<h2>{escape(section.title)}</h2>\n{blocks}\n</section>'
 
 
-def _render_block(block: Block, links: Mapping[str, str], wording: Wording) -> str:
+def _render_block(block: Block, document: Document, wording: Wording) -> str:
+    links = document.links
     match block:
         case Paragraph():
             return f'<p class="{block.tone}">{_inline(block.text, links)}</p>'
         case Points():
             return f"<ul>{''.join(f'<li>{_inline(item, links)}</li>' for item in block.items)}</ul>"
         case Tiles():
-            return f'<div class="tiles">{"".join(_render_tile(tile) for tile in block.tiles)}</div>'
+            return f'<div class="tiles">{"".join(_render_tile(tile, document.colours) for tile in block.tiles)}</div>'
         case Table():
             return _render_table(block, links, wording)
         case Figure():
-            picture = as_variables(block.svg, block.name)
+            picture = as_variables(block.svg, block.name, {url: name for name, url in links.items()})
             caption = f"<figcaption><b>{escape(block.title)}</b> {_inline(block.caption, links)}</figcaption>"
             return f'<figure class="picture" id="figure-{block.name}">{picture}{caption}</figure>'
         case Sample():
@@ -80,13 +81,14 @@ def _render_block(block: Block, links: Mapping[str, str], wording: Wording) -> s
             return f'<div class="sample"><h3>{escape(block.title)}</h3><p class="given">{escape(block.given)}</p><dl>{rows}</dl></div>'
 
 
-def _render_tile(tile: Tile) -> str:
+def _render_tile(tile: Tile, colours: Mapping[str, str]) -> str:
     values = "".join(
-        f'<div><dt>{escape(title)}</dt><dd class="number">{escape(format_cell(value))}</dd></div>' for title, value in tile.values
+        f'<div style="--hue: var({VARIABLES[colours[title]]})"><dt>{escape(title)}</dt>'
+        f'<dd class="number">{escape(format_cell(value))}</dd></div>'
+        for title, value in tile.values
     )
-    unit = f' <span class="unit">{escape(tile.unit)}</span>' if tile.unit else ""
     note = f'<p class="note">{escape(tile.note)}</p>' if tile.note else ""
-    return f'<div class="tile"><h3>{escape(tile.title)}{unit}</h3><dl>{values}</dl>{note}</div>'
+    return f'<div class="tile"><h3>{escape(tile.title)}</h3><dl>{values}</dl>{note}</div>'
 
 
 def _render_table(table: Table, links: Mapping[str, str], wording: Wording) -> str:

@@ -2,7 +2,7 @@
 
 from analysis.document import Block, Paragraph, Points, Section, Tile, Tiles
 from analysis.findings import Findings, recipe
-from analysis.sections.measures import compare, label_of, mean_of, unit_of
+from analysis.sections.measures import compare, label_of, mean_of
 from analysis.wording import Wording
 
 ANSWER = (
@@ -36,6 +36,7 @@ def answer(findings: Findings, wording: Wording) -> Section:
     recipes = tuple(f"best {arm}: `{run.uid}`, {recipe(run)}" for arm, run in sorted(findings.best.items()))
     seeds = wording("answer.one_seed") if findings.seeds == 1 else wording("answer.seeds", seeds=findings.seeds)
     blocks: list[Block | None] = [
+        *_verdict(findings, wording),
         Tiles(tiles) if tiles else None,
         table,
         Points(recipes) if recipes else None,
@@ -44,6 +45,16 @@ def answer(findings: Findings, wording: Wording) -> Section:
     return Section("answer", wording("answer.title"), tuple(block for block in blocks if block))
 
 
+def _verdict(findings: Findings, wording: Wording) -> list[Paragraph]:
+    """Return the verdict in a few words, and what it rests on; nothing where the methods cannot be compared."""
+    verdict = findings.verdict
+    if verdict is None:
+        return []
+    headline = wording(f"answer.{verdict.word.replace(' ', '_')}", margin=f"{verdict.difference.margin:.0%}")
+    sure = f" {wording('answer.provisional')}" if verdict.is_provisional else ""
+    return [Paragraph(f"{headline}{sure}", "verdict"), Paragraph(verdict.tell(wording))]
+
+
 def _tile(findings: Findings, name: str, wording: Wording) -> Tile:
     values = {title: mean_of(side, name) for title, side in findings.compared.items()}
-    return Tile(label_of(name, wording), tuple((title, value) for title, value in values.items() if value is not None), unit_of(name))
+    return Tile(label_of(name, wording, unit=True), tuple((title, value) for title, value in values.items() if value is not None))

@@ -3,7 +3,7 @@
 from analysis.document import Block, Figure, Section
 from analysis.figures.bars import Bar, draw_bars
 from analysis.findings import Findings
-from analysis.sections.measures import interval_of, mean_of, unit_of
+from analysis.sections.measures import interval_of, mean_of
 from analysis.sections.pictures import colours_of, picture
 from analysis.tables import Column, Table
 from analysis.wording import Wording
@@ -33,7 +33,7 @@ def _by_class(findings: Findings, wording: Wording, name: str, prefix: str) -> T
     ordered = sorted({each for each, _ in found}, key=lambda each: (known.index(each) if each in known else len(known), each))
     measures = sorted({measure for _, measure in found}, key=lambda measure: (measure == "accuracy", measure))
     columns = [
-        Column(f"{measure.replace('_', ' ')}, {title}", unit=unit_of(metric), metric=metric)
+        Column(f"{measure.replace('_', ' ')}, {title}", metric=metric)
         for measure in measures
         for title in sides
         for metric in [f"{prefix}{ordered[0]}/{measure}"]

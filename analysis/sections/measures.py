@@ -12,6 +12,7 @@ from analysis.tables import Cell, Column, Table
 from analysis.wording import Wording
 from hikaku.metrics import definition_of
 
+PER = " per "  # a label that says so needs no unit
 WHOLE = ("parameters", "tokens", "items")  # units that are counted
 
 
@@ -48,7 +49,7 @@ def unit_of(name: str) -> str:
 
 def column_of(name: str, wording: Wording) -> Column:
     """Return the column of a metric; what it means is told once, under the names at the end."""
-    return Column(label_of(name, wording), unit=unit_of(name), metric=name)
+    return Column(label_of(name, wording, unit=True), metric=name)
 
 
 def label_of(name: str, wording: Wording, unit: bool = False) -> str:
@@ -58,7 +59,7 @@ def label_of(name: str, wording: Wording, unit: bool = False) -> str:
     known = wording.label(name if head == defined else head.rstrip("/"))
     if head != defined:
         known = name if known == head.rstrip("/") else f"{known}, {name.removeprefix(head)}"
-    return f"{known} ({unit_of(name)})" if unit and unit_of(name) else known
+    return f"{known} ({unit_of(name)})" if unit and unit_of(name) and PER not in known else known
 
 
 def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, Finalist], wording: Wording) -> Table | None:
@@ -72,13 +73,27 @@ def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, F
     columns = (
         Column(wording("column.measure")),
         *(Column(title) for title in sides),
-        *([Column(wording("column.ratio", first=arms[0], second=arms[1]), wording("column.ratio_meaning"))] if len(arms) == 2 else []),
+        *(
+            [
+                Column(
+                    wording("column.ratio", first=arms[0].removeprefix("best "), second=arms[1].removeprefix("best ")),
+                    wording("column.ratio_meaning"),
+                )
+            ]
+            if len(arms) == 2
+            else []
+        ),
         Column(wording("column.name"), is_code=True),
     )
     return Table(name, title, columns, tuple(rows)) if rows else None
 
 
+def _ratio_column(arms: Sequence[str], wording: Wording) -> Column:
+    first, second = (arm.removeprefix("best ") for arm in arms)
+    return Column(wording("column.ratio", first=first, second=second), wording("column.ratio_meaning"))
+
+
 def _ratio(first: Cell, second: Cell) -> float | None:
     if isinstance(first, str) or isinstance(second, str) or first is None or not second:
         return None
-    return first / second if first / second > 0 else None
+    return first / second if first > 0 and second > 0 else None

@@ -1,0 +1,39 @@
+"""Published figures beside what this study measured."""
+
+from collections.abc import Mapping
+
+from analysis.claim_book import CLAIMS, read_claims
+from analysis.claims import judge_claims
+from analysis.document import Paragraph, Section
+from analysis.findings import Findings
+from analysis.tables import Column, Table, format_cell
+from analysis.wording import Wording
+
+COLUMNS = ("says", "word", "published", "measured", "reason", "source")
+TIED = str.maketrans(" _", "\u00a0\u00a0")  # a figure stays on one line with its name
+
+
+def claims(findings: Findings, wording: Wording) -> Section | None:
+    """Return every published figure with its verdict; None where the list of them is not at hand."""
+    if not CLAIMS.is_file():
+        return None
+    book = read_claims()
+    rows = tuple(
+        (
+            each.claim.says,
+            each.word,
+            _values(each.claim.published),
+            _values(each.measured),
+            each.reason,
+            ", ".join(each.claim.source),
+        )
+        for each in judge_claims(book, findings.runs, wording)
+    )
+    sources = " ".join(f"{letter}: {source}." for letter, source in book.sources.items())
+    columns = tuple(Column(wording(f"claims.{name}")) for name in COLUMNS)
+    return Section("claims", wording("claims.title"), (Paragraph(wording("claims.how")), Table("claims", "", columns, rows, sources)))
+
+
+def _values(values: Mapping[str, float]) -> str:
+    """Return figures by what they are of: "lora 11.84, full 11.21"."""
+    return ", ".join(f"{key} {format_cell(value)}".translate(TIED) for key, value in values.items())
