@@ -124,10 +124,9 @@ def resample(differences: Numbers, tokens: Numbers, *, level: float = 0.95, draw
     """
     random = np.random.default_rng(seed)
     documents, seeds = differences.shape
-    rows, columns = random.integers(0, documents, (draws, documents)), random.integers(0, seeds, (draws, seeds))
-    times_rows = np.apply_along_axis(np.bincount, 1, rows, minlength=documents)
-    times_columns = np.apply_along_axis(np.bincount, 1, columns, minlength=seeds)
-    means = np.einsum("nd,ds,ns->n", times_rows, differences, times_columns, optimize=True) / (seeds * times_rows @ tokens)
+    times_rows = random.multinomial(documents, np.full(documents, 1 / documents), draws)
+    times_columns = random.multinomial(seeds, np.full(seeds, 1 / seeds), draws)
+    means = ((times_rows @ differences) * times_columns).sum(axis=1) / (seeds * (times_rows @ tokens))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

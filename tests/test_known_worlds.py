@@ -1,0 +1,53 @@
+"""The known worlds in small: the bounds are kept, an estimator that ignores seeds breaks them, and worlds have the truth they claim."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import known_worlds as worlds
+
+PROMISED = [setting for setting in worlds.SETTINGS if setting.promised and setting.documents == 50 and setting.seeds == 5]
+
+
+@pytest.mark.parametrize("setting", PROMISED, ids=lambda setting: setting.name)
+def test_promises_are_kept_at_fifty_documents_and_five_seeds(setting: worlds.Setting) -> None:
+    rates = worlds.count(setting, worlds.crossed, 1000)
+    chance = 0.012  # beyond the bounds: three standard errors of what 1,000 worlds tell less surely than 4,000
+    assert 0.933 - chance <= rates.coverage <= 0.967 + chance
+    assert rates.different <= 0.067 + chance
+    assert rates.non_inferior <= 0.033 + chance
+
+
+def test_ignoring_seeds_breaks_them() -> None:
+    setting = worlds.Setting("seeds vary most", of_seeds=0.05, of_errors=0.02)
+    assert worlds.count(setting, worlds.crossed, 1000).coverage > 0.92
+    blind = worlds.count(setting, worlds.without_seeds, 1000)
+    assert blind.coverage < 0.6
+    assert not blind.keeps_bounds
+
+
+@pytest.mark.parametrize("setting", worlds.SETTINGS, ids=lambda setting: f"{setting.name}, {setting.documents} x {setting.seeds}")
+def test_worlds_have_the_mean_they_claim(setting: worlds.Setting) -> None:
+    differences, tokens = setting.draw(np.random.default_rng(11), 400, 0.5)
+    assert differences.shape == (400, setting.documents, setting.seeds)
+    sums, weights = differences.mean(-1).sum(-1), tokens.sum(-1)
+    pooled = sums.sum() / weights.sum()
+    error = np.std(sums - pooled * weights) / weights.mean() / 20
+    assert abs(pooled - 0.5) < 4 * error
+
+
+def test_the_page_says_which_settings_fail(tmp_path: Path) -> None:
+    page = tmp_path / "statistics.md"
+    page.write_text(f"before\n{worlds.START}\nold\n{worlds.END}\nafter\n", encoding="utf-8")
+    command = [sys.executable, str(worlds.__file__), "--worlds", "20", "--bootstrap-worlds", "2", "--write", str(page)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    text = page.read_text(encoding="utf-8")
+    assert run.returncode in (0, 1)
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("\n| ") == 1 + len(worlds.SETTINGS)
+    assert "one seed in ten collapses (50 x 5)" in text.split("**Not within the bounds:**")[1]
