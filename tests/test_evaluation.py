@@ -161,7 +161,12 @@ def test_a_real_model_on_real_texts(tmp_path: Path) -> None:
     real = Path(REAL or "")
     sets = {
         "japanese": DataSet(
-            role="adapt", path=str(real / "ja" / "aozora_utf8"), documents="paragraph", evaluation_tokens=10_000, training_tokens=50_000
+            role="adapt",
+            path=str(real / "ja" / "aozora_utf8"),
+            documents="paragraph",
+            allow_overlap=True,  # a letter is quoted twice in one of the books
+            evaluation_tokens=10_000,
+            training_tokens=50_000,
         ),
         "english": DataSet(role="retain", path=str(real / "parallel" / "pud.en.txt"), documents="line", evaluation_tokens=10_000),
     }
@@ -190,8 +195,9 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_classes_add_up_with_qwen2s_tokenizer_whatever_the_batch(source: str, qwen2: Path, tmp_path: Path) -> None:
     path = str(Path(REAL or "") / f"{source}.txt")
-    texts = DataSet.model_validate({"role": "adapt", "path": path, "documents": "line", "evaluation_tokens": 5000, "training_tokens": 500})
-    prepare_data({"texts": texts.model_copy(update={"allow_overlap": True})}, qwen2, 64, tmp_path / "data")
+    given = {"role": "adapt", "path": path, "documents": "line", "allow_overlap": True, "evaluation_tokens": 5000, "training_tokens": 500}
+    texts = DataSet.model_validate(given)
+    prepare_data({"texts": texts}, qwen2, 64, tmp_path / "data")
     characters = load_attribution(tmp_path / "data" / "texts" / "validation").characters
     assert ((characters[:, 0] == SCRIPTS.index("kanji")) & (characters[:, 1] < characters[:, 2])).any(), "no kanji is cut by tokens"
     model = load_model(qwen2, "fp32")
