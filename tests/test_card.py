@@ -72,6 +72,12 @@ def test_conditions_go_to_the_better_method() -> None:
     assert card.note.startswith("From 5 seeds")
 
 
+def test_test_documents_decide_where_both_have_them() -> None:
+    both = FIGURES | {"test/retention/english": (0.7, 0.8), "test/retention/chinese": (0.7, 0.6)}
+    decided = {each.metric: each.winner for each in make(make_two_arms(5, both)).conditions if each.name == "retention"}
+    assert decided == {"test/retention/english": "full", "test/retention/chinese": "lora"}
+
+
 def test_one_seed_decides_only_what_chance_does_not_move() -> None:
     card = make(make_two_arms(seeds=0))
     assert names(card, "lora") == ["memory", "storage"]

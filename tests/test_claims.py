@@ -1,6 +1,7 @@
 """Published claims beside a study's own figures: what adds up, what can be compared, and what chance may have done."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,37 @@ def test_an_order_needs_more_than_chance(book: ClaimBook, lora: list[float], ver
     assert judge(make_study(trials, again, "toy"), book)["full_predicts_better"].verdict.startswith(verdict)
 
 
+@pytest.mark.parametrize(
+    ("device", "gib", "verdict"),
+    [
+        ("x86_64 CPU, 1 threads", 13.0, "not comparable: no GPU was used"),
+        ("NVIDIA H100", 13.0, "reproduced: within 10%"),
+        ("NVIDIA H100", 11.0, "not reproduced: lora is -16.7% off, more than 10%"),
+    ],
+)
+def test_memory_is_a_gpus(book: ClaimBook, device: str, gib: float, verdict: str) -> None:
+    trials = [
+        make_run(f"japanese/{arm}/0", {"efficiency/peak_memory_gib": value, "eval/perplexity": 12.0}, params, device=device)
+        for arm, value, params in (("lora", gib, LORA), ("sft", 22.0, SHARED))
+    ]
+    assert judge(make_study(trials), book)["peak_memory"].verdict.startswith(verdict)
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(2.5, "reproduced: here lora: 2.5, full: 2.4"), (10.5, "not reproduced: here lora: 10.5")])
+def test_targets_are_kept_or_not(book: ClaimBook, loss: float, verdict: str) -> None:
+    trials = [
+        make_run(f"japanese/{arm}/0", {"eval/nats_per_token": value, "eval/perplexity": 12.0}, params)
+        for arm, value, params in (("lora", loss, LORA), ("sft", 2.4, SHARED))
+    ]
+    assert judge(make_study(trials), book)["target_loss"].verdict == verdict
+
+
 def test_ranks_are_compared_over_the_same_seeds(book: ClaimBook) -> None:
-    def verdict(fall: float, seeds: int = 5) -> str:
+    def verdict(fall: float, seeds: int = 5, last: float = 0.0) -> str:
         trials = [
             make_run(
                 f"toy/lora/{place * seeds + seed}",
-                {"eval/perplexity": 50.0 + seed - fall * place + 0.01 * ((seed + place) % 2)},
+                {"eval/perplexity": 50.0 + seed - fall * place + (last if rank == 64 else 0.0) + 0.01 * ((seed + place) % 2)},
                 {"method.rank": rank, "seed": seed},
             )
             for place, rank in enumerate((4, 8, 16, 32, 64))
@@ -110,6 +136,7 @@ def test_ranks_are_compared_over_the_same_seeds(book: ClaimBook) -> None:
     assert verdict(1.0).startswith("reproduced: here too, 64: 47.98")
     assert verdict(0.0).startswith("not reproduced: no difference beyond chance over 5 seeds (")
     assert verdict(-1.0).startswith("not reproduced: the other way round")
+    assert verdict(1.0, last=1.0).startswith("not reproduced: no difference beyond chance")  # 64 is as good as 32
     assert verdict(1.0, seeds=1).startswith("not comparable: one seed")
 
 
@@ -137,6 +164,8 @@ def test_seeds_are_paired_and_chance_is_a_t_interval() -> None:
 def test_a_finalist_is_its_replicates() -> None:
     trials = [make_run("toy/lora/0", {"eval/perplexity": 4.0}), make_run("toy/lora/1", {"eval/perplexity": 3.0}, outcome="pruned")]
     study = make_study(trials, make_seeds(trials[0], "eval/perplexity", [2.0, 8.0]))
+    lost = make_run("toy/lora/0/seed-2", {"eval/perplexity": 99.0}, trial="toy/lora/0", seed_index="2", outcome="diverged")
+    study = replace(study, replicates=(*study.replicates, lost))
     finalist = find_finalists(study)["lora"]
     assert finalist.trial.uid == "toy/lora/0"
     assert finalist.mean("eval/perplexity") == pytest.approx(4.0)  # the geometric mean: nats add up
