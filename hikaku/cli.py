@@ -165,13 +165,20 @@ def ui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None,
     overrides: Overrides = [],  # noqa: B006
     state: State = None,
-    port: Annotated[int, typer.Option(help="port on this machine")] = 5000,
+    optuna: Annotated[bool, typer.Option("--optuna", help="optuna-dashboard on the study's trials, where its extra is installed")] = False,
+    port: Annotated[int | None, typer.Option(help="port on this machine [default: 5000; 8080 with --optuna]")] = None,
 ) -> None:
-    """Open MLflow's UI on the studies' runs."""
+    """Open MLflow's pages on the studies' runs, or optuna-dashboard's on a study's trials."""
     known = _read(study, overrides) if study else None
-    from hikaku.tracking import open_ui
+    from hikaku.pages import open_dashboard, open_mlflow
 
-    raise typer.Exit(open_ui(_store(known, state), known.name if known else None, port))
+    if not optuna:
+        raise typer.Exit(open_mlflow(_store(known, state), known.name if known else None, port or 5000))
+    if known is None:
+        raise ValueError("--optuna: got no study; allowed: hikaku ui STUDY --optuna")
+    from hikaku.places import state_root
+
+    raise typer.Exit(open_dashboard(state_root(state) / known.name, known.storage, port or 8080))
 
 
 @app.command()

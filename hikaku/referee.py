@@ -159,7 +159,7 @@ class Referee:
     def close(self, finished: bool, patience: float = 60) -> str:
         """Return one line on what MLflow still lacks after at most `patience` seconds; empty when nothing."""
         self._finished = finished
-        self.mark(self.study.name)
+        self.mark(self.study.name, *self.best().values())  # which by now may be champions
         line = self._recorder.close(patience) if self._recorder else ""
         self._lock.release()
         return line
@@ -303,9 +303,9 @@ class Referee:
             case _:
                 trial = self._trials.frozen(uid)
                 choices = trial.user_attrs.get(CHOICES)
-                return trial_record(
-                    self.study, self.setting, uid, trial, {} if choices is None else self._configure(uid, choices).flatten()
-                )
+                params = {} if choices is None else self._configure(uid, choices).flatten()
+                champion = self.is_done() and uid in self.best().values()
+                return trial_record(self.study, self.setting, uid, trial, params, champion=champion)
 
     # -- looking up ------------------------------------------------------------------------------------------
 

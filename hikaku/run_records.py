@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
+from hikaku.champions import name_champion
 from hikaku.closing import OPENINGS_FILE
 from hikaku.finalists import split_replicate
 from hikaku.objectives import objective_value
@@ -49,7 +50,7 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
                 *sorted((folder / "arms").glob("*.json")),
             ]
         ),
-        datasets=setting.datasets,
+        datasets=_datasets(study, setting),
         started=_time_of(folder / "arms"),
         ended=max(ends, default=None) if finished else None,
     )
@@ -72,27 +73,29 @@ def base_record(study: Study, setting: "Setting") -> "RunRecord | None":
         outcome=result.outcome,
         metrics=result.metrics,
         artifacts=_existing(folder / name for name in RUN_FILES),
-        datasets=setting.datasets,
+        datasets=_datasets(study, setting),
         started=result.started,
         ended=result.ended,
     )
 
 
-def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial, params: Mapping[str, Any]) -> "RunRecord":
-    """Return the record of a trial. Its files, for LoRA the adapter among them, are added when it has ended."""
+def trial_record(  # noqa: PLR0913
+    study: Study, setting: "Setting", uid: str, trial: FrozenTrial, params: Mapping[str, Any], *, champion: bool = False
+) -> "RunRecord":
+    """Return the record of a trial. Its files are added when it has ended, its weights for LoRA and for the champion of any arm."""
     from hikaku.tracking import RunRecord
 
     folder = trial_folder(setting.folder, uid)
-    _, arm, number = uid.split("/")
+    arm = uid.split("/")[1]
     method = study.arms[arm].method
     status, rungs, result = status_of(study.name, arm, trial), rungs_of(trial), load_result(folder)
     reason = trial.user_attrs[ENDING]["reason"] if status.outcome else ""
     metrics = (rungs[-1].metrics if rungs else {}) | (result.metrics if result else {})
-    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" else RUN_FILES
+    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" or champion else RUN_FILES
     return RunRecord(
         uid=uid,
         kind="trial",
-        name=f"{arm}/{number}",
+        name=name_run(arm, params, str(study.seed)),
         params=_shown_params(params),
         tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason} | _tables(folder),
         outcome=status.outcome,
@@ -101,7 +104,8 @@ def trial_record(study: Study, setting: "Setting", uid: str, trial: FrozenTrial,
         curve=result.curve if result else (),
         metrics=metrics | _own_objective(study, metrics),
         artifacts=_existing(folder / name for name in names) if status.outcome else (),
-        datasets=setting.datasets,
+        datasets=_datasets(study, setting),
+        alias=name_champion(arm) if champion and (folder / WEIGHTS_FOLDER).exists() else "",
         started=status.started or 0.0,
         ended=status.ended,
     )
@@ -115,14 +119,14 @@ def replicate_record(study: Study, setting: "Setting", uid: str, params: Mapping
     result = load_result(folder)
     if result is None:
         return None
-    _, arm, number = finalist.split("/")
+    arm = finalist.split("/")[1]
     method = study.arms[arm].method
     names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" else RUN_FILES
     own = {"arm": arm, "method": method, "trial": finalist, "seed_index": str(seed), "reason": result.reason}
     return RunRecord(
         uid=uid,
         kind="replicate",
-        name=f"{arm}/{number}/seed-{seed}",
+        name=name_run(arm, params, f"{study.seed}.{seed}"),
         params=_shown_params(params),
         tags=setting.tags | result.facts | own | _tables(folder),
         outcome=result.outcome,
@@ -131,10 +135,30 @@ def replicate_record(study: Study, setting: "Setting", uid: str, params: Mapping
         curve=result.curve,
         metrics=result.metrics | _own_objective(study, result.metrics),
         artifacts=_existing(folder / name for name in names),
-        datasets=setting.datasets,
+        datasets=_datasets(study, setting),
         started=result.started,
         ended=result.ended,
     )
+
+
+def name_run(arm: str, params: Mapping[str, Any], seed: str) -> str:
+    """Return a run's name as a list of runs shows it: `lora-r16-a32-lr3.0e-4-s42`.
+
+    The last part is the study's seed, from which the trial's own follows, with a replicate's index behind it. A name may stand for two
+    trials that differ in other hyperparameters; their uids, in the runs' descriptions, never do.
+    """
+    shown = _shown_params(params)
+    parts = [f"{mark}{shown[name]:g}" for mark, name in (("r", "method.rank"), ("a", "method.alpha")) if shown.get(name) is not None]
+    rate = shown.get("optimizer.learning_rate")
+    if rate is not None:
+        digits, _, exponent = f"{rate:.1e}".partition("e")
+        parts.append(f"lr{digits}e{int(exponent)}")
+    return "-".join([arm, *parts, f"s{seed}"])
+
+
+def _datasets(study: Study, setting: "Setting") -> dict[str, tuple[str, str]]:
+    """Return digest and role of each set."""
+    return {name: (digest, study.data[name].role) for name, digest in setting.datasets.items()}
 
 
 def _describe(study: Study) -> dict[str, str]:

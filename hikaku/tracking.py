@@ -8,8 +8,6 @@ import contextlib
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any, Literal
 import filelock
 from pydantic import Field
 
+from hikaku.champions import register_champion
 from hikaku.record import CurvePoint, Outcome, Record, RungReport
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -28,6 +27,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 UID, KIND, WRITTEN, PARENT = "hikaku.uid", "hikaku.kind", "hikaku.written", "mlflow.parentRunId"
+NAME, NOTE, CONTEXT = "mlflow.runName", "mlflow.note.content", "mlflow.data.context"  # as MLflow's pages show them
 BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
 STATUS: dict[Outcome | None, str] = {
     None: "RUNNING",
@@ -55,7 +55,8 @@ class RunRecord(Record):
     curve: tuple[CurvePoint, ...] = ()
     metrics: dict[str, float] = Field(default_factory=dict)
     artifacts: tuple[Path, ...] = Field(default=(), description="files and folders, copied under their own names")
-    datasets: dict[str, str] = Field(default_factory=dict, description="data set -> digest")
+    datasets: dict[str, tuple[str, str]] = Field(default_factory=dict, description="data set -> digest and role")
+    alias: str = Field(default="", description="in the registry, of a run whose weights are there")
     started: float
     ended: float | None = None
 
@@ -107,6 +108,8 @@ class Tracker:
                 self._client.log_artifacts(run, str(path), path.name)
             else:
                 self._client.log_artifact(run, str(path))
+        if record.alias:
+            register_champion(self._client, record.uid.split("/")[0], run, record.alias, f"{record.uid}: {record.name}")
         status = STATUS[record.outcome]
         if record.outcome is None:
             self._client.update_run(run, status=status)
@@ -141,19 +144,23 @@ class Tracker:
         return self._runs[record.uid]
 
     def _write_values(self, run: str, record: RunRecord) -> None:
-        from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
         params = [Param(name, _as_text(value)) for name, value in record.params.items()]
         for start in range(0, len(params), BATCH_PARAMS):
             self._client.log_batch(run, params=params[start : start + BATCH_PARAMS])
-        tags = record.tags | ({"outcome": record.outcome.value} if record.outcome else {})
+        tags = {NAME: record.name, NOTE: record.tags.get("description", record.uid)} | record.tags
+        tags |= {"outcome": record.outcome.value} if record.outcome else {}
         self._client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items() if value])
         metrics = [Metric(name, value, _milliseconds(when), step) for name, value, when, step in _points(record)]
         for start in range(0, len(metrics), BATCH_METRICS):
             self._client.log_batch(run, metrics=metrics[start : start + BATCH_METRICS])
         if record.datasets:
-            sets = [Dataset(name, digest[:32], "local", json.dumps({"sha256": digest})) for name, digest in record.datasets.items()]
-            self._client.log_inputs(run, datasets=[DatasetInput(each) for each in sets])
+            sets = [
+                DatasetInput(Dataset(name, digest[:32], "local", json.dumps({"sha256": digest})), [InputTag(CONTEXT, role)])
+                for name, (digest, role) in record.datasets.items()
+            ]
+            self._client.log_inputs(run, datasets=sets)
 
 
 @dataclass(frozen=True)
@@ -221,28 +228,10 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
     return StudyRuns(name, uri, experiment.experiment_id, parent, base, tuple(trials), tuple(replicates))
 
 
-def open_ui(uri: str, study: str | None = None, port: int = 5000) -> int:
-    """Serve MLflow's own pages on this machine until interrupted; return the server's exit code."""
-    experiment = _connect(uri).get_experiment_by_name(study) if study else None
-    place = f"/#/experiments/{experiment.experiment_id}" if experiment else ""
-    print(f"MLflow: http://127.0.0.1:{port}{place}", flush=True)  # noqa: T201 - what the user asked for
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    with contextlib.suppress(KeyboardInterrupt):
-        return subprocess.run(command, check=False).returncode
-    return 0
+def find_experiment(uri: str, study: str) -> str | None:
+    """Return the id of a study's experiment, None where the store holds none."""
+    found = _connect(uri).get_experiment_by_name(study)
+    return found.experiment_id if found else None
 
 
 def _connect(uri: str) -> Any:

@@ -163,10 +163,14 @@ def test_report_reads_the_store_beside_the_state(good: str, run: Any, monkeypatc
 def test_ui_opens_the_store_with_or_without_a_study(good: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[tuple[Any, ...]] = []
     (tmp_path / "mlflow.db").touch()
-    stub(monkeypatch, "hikaku.tracking", create_store=str, open_ui=lambda *given: opened.append(given) or 0)
+    stub(monkeypatch, "hikaku.tracking", create_store=str)
+    pages = {"open_mlflow": lambda *given: opened.append(given) or 0, "open_dashboard": lambda *given: opened.append(given) or 0}
+    stub(monkeypatch, "hikaku.pages", **pages)
     assert run("ui", "--state", str(tmp_path))[0] == 0
     assert run("ui", good, "--state", str(tmp_path), "--port", "5999")[0] == 0
-    assert opened == [(str(tmp_path), None, 5000), (str(tmp_path), "good", 5999)]
+    assert run("ui", good, "--optuna", "--state", str(tmp_path))[0] == 0
+    assert opened == [(str(tmp_path), None, 5000), (str(tmp_path), "good", 5999), (tmp_path / "good", None, 8080)]
+    assert run("ui", "--optuna", "--state", str(tmp_path))[::2] == (2, "--optuna: got no study; allowed: hikaku ui STUDY --optuna\n")
 
 
 def test_doctor_fails_where_studies_cannot_run(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -116,6 +116,24 @@ def test_the_card_and_the_provenance_say_what_it_is(
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == str(small.root / "model")
 
 
+def test_the_champions_are_in_the_registry_with_their_weights(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient, artifacts
+
+    store = create_store(small.state)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = MlflowClient(store)
+    for arm, file in {"lora": "adapter_model.safetensors", "sft": "model.safetensors"}.items():
+        best = choose_run(small.runs, f"best:{arm}")
+        version = client.get_model_version_by_alias("small", f"champion-{arm}")
+        assert version.run_id == best.run_id
+        folder = Path(artifacts.download_artifacts(f"models:/small@champion-{arm}"))
+        trained = small.state / "small" / "trials" / best.uid.partition("/")[2] / "weights" / file
+        assert (folder / file).read_bytes() == trained.read_bytes()
+    names = {run.uid: run.name for run in small.runs.trials}
+    assert names["small/lora/0"] == "lora-r4-a8-lr1.0e-2-s42"
+    assert names["small/sft/0"].startswith("sft-lr")
+
+
 def test_best_is_the_best_by_the_objective(small: Small) -> None:
     completed = [run for run in small.runs.trials if run.outcome == "completed"]
     assert choose_run(small.runs, "best") == min(completed, key=lambda run: run.metrics["eval/bits_per_character"])

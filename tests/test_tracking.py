@@ -7,7 +7,9 @@ import pytest
 from hikaku.record import CurvePoint, Outcome, RungReport
 from hikaku.tracking import RunRecord, Tracker, create_store, read_study_runs
 
-STUDY = RunRecord(uid="kinds", kind="study", name="kinds", tags={"objective": "eval/perplexity"}, datasets={"ja": "ab" * 32}, started=100.0)
+STUDY = RunRecord(
+    uid="kinds", kind="study", name="kinds", tags={"objective": "eval/perplexity"}, datasets={"ja": ("ab" * 32, "adapt")}, started=100.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,41 @@ def test_a_run_that_goes_on_is_finished_later(store: str) -> None:
     assert run.params == {"method.rank": 16, "optimizer.learning_rate": 3e-4, "method.alpha": None, "method.name": "lora"}
     assert run.metrics["train/tokens"] == 20
     assert run.tags["mlflow.parentRunId"] == read_study_runs("later", store).parent.run_id
+
+
+def test_a_champion_is_registered_once_and_its_alias_moves(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient, artifacts
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "adapter_model.safetensors").write_bytes(b"weights")
+    client = MlflowClient(store)
+    Tracker(store).write(STUDY.model_copy(update={"uid": "crowned", "name": "crowned"}))
+    for number in (0, 0, 1, 1):
+        champion = make_trial("crowned", number, Outcome.COMPLETED, (weights,)).model_copy(update={"alias": "champion-lora"})
+        Tracker(store).write(champion)
+        Tracker(store)._digests.clear()
+        version = client.get_model_version_by_alias("crowned", "champion-lora")
+        assert version.run_id == read_study_runs("crowned", store).trials[number].run_id
+        folder = Path(artifacts.download_artifacts("models:/crowned@champion-lora"))
+        assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert len(client.search_model_versions("name='crowned'")) == 2
+
+
+def test_a_run_is_listed_by_its_name_with_its_uid_and_its_sets(store: str) -> None:
+    from mlflow import MlflowClient
+
+    named = STUDY.model_copy(update={"uid": "named", "name": "named"})
+    Tracker(store).write(named)
+    Tracker(store).write(make_trial("named", 0, None))
+    Tracker(store).write(make_trial("named", 0, None).model_copy(update={"name": "lora-r16"}))
+    (run,) = read_study_runs("named", store).trials
+    assert (run.name, run.tags["mlflow.note.content"]) == ("lora-r16", "named/lora/0")
+    inputs = MlflowClient(store).get_run(read_study_runs("named", store).parent.run_id).inputs
+    assert inputs is not None
+    (given,) = inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest, [tag.value for tag in given.tags]) == ("ja", ("ab" * 32)[:32], ["adapt"])
 
 
 def test_a_study_that_is_not_there_is_named(store: str) -> None:

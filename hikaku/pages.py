@@ -1,0 +1,45 @@
+"""Pages of others on what hikaku recorded, served on this machine until interrupted: MLflow's, and optuna-dashboard's."""
+
+import contextlib
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from hikaku.tracking import find_experiment
+
+HERE = "127.0.0.1"
+
+
+def open_mlflow(uri: str, study: str | None = None, port: int = 5000) -> int:
+    """Serve MLflow's pages, those of a study first where one is named; return the server's exit code."""
+    experiment = find_experiment(uri, study) if study else None
+    print(f"MLflow: http://{HERE}:{port}" + (f"/#/experiments/{experiment}" if experiment else ""), flush=True)  # noqa: T201
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HERE, "--port", str(port), "--workers", "1"]
+    with contextlib.suppress(KeyboardInterrupt):
+        return subprocess.run(command, check=False).returncode
+    return 0
+
+
+def open_dashboard(folder: Path, storage: str | None, port: int = 8080) -> int:
+    """Serve optuna-dashboard's pages on the trials of a study in its state folder, or in its database server.
+
+    A file is opened for reading alone, so that the pages cannot change what a running study relies on. Raises ValueError, in one line,
+    where the study has no trials yet or the extra is not installed.
+    """
+    if find_spec("optuna_dashboard") is None:
+        raise ValueError("--optuna: optuna-dashboard is not installed; `pip install 'hikaku[dashboard]'` brings it")
+    url = storage or _read_only(folder / "optuna.db")
+    serve: Any = resolve_name("optuna_dashboard:run_server")
+    print(f"optuna-dashboard: http://{HERE}:{port}", flush=True)  # noqa: T201
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(url, host=HERE, port=port)
+    return 0
+
+
+def _read_only(database: Path) -> str:
+    if not database.exists():
+        raise ValueError(f"--optuna: {database.parent} holds no trials yet; begin with `hikaku tune STUDY`, or name its --state")
+    return f"sqlite:///file:{database}?mode=ro&uri=true"
