@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from hikaku.tracking import Run, StudyRuns
 
 LEVEL = 0.95  # of intervals
 MARGIN = 0.05  # of perplexity: what a cheaper method may lose
+BY_SCRIPT = "nats/"  # columns of nats by script begin so
 SHARED = ["set", "document", "tokens"]  # columns in which all runs on the same documents agree
 
 
@@ -23,6 +24,8 @@ class Pairs:
     """Two finalists measured on the same documents with the same seeds.
 
     `documents` has a row per document (set, role, document, stratum, tokens, …); `first` and `second` hold nats [documents, seeds].
+    `scripts` holds the same by script, of the nats on a script's characters, where the runs kept them; their numbers of characters are in
+    the columns `characters/<script>` of `documents`.
     """
 
     methods: tuple[str, str]
@@ -30,10 +33,12 @@ class Pairs:
     documents: pd.DataFrame
     first: Numbers
     second: Numbers
+    scripts: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict[str, tuple[Numbers, Numbers]])
 
     def select(self, rows: NDArray[np.bool_]) -> "Pairs":
         """Return the pairs of the documents for which `rows` [documents] is true."""
-        return replace(self, documents=self.documents[rows], first=self.first[rows], second=self.second[rows])
+        scripts = {name: (first[rows], second[rows]) for name, (first, second) in self.scripts.items()}
+        return replace(self, documents=self.documents[rows], first=self.first[rows], second=self.second[rows], scripts=scripts)
 
     @property
     def adapted(self) -> "Pairs":
@@ -87,7 +92,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """The difference on one class of text: `kind` is stratum, domain or retain, `name` the class, `adjusted_p` Holm's over all classes."""
+    """The difference on one class of text: `kind` is script, stratum, domain or retain; `adjusted_p` is Holm's over all classes.
+
+    By script it is in nats per character, and `tokens`, `ratio` and margin are those of characters.
+    """
 
     kind: str
     name: str
@@ -139,8 +147,8 @@ def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, leve
 
 
 def compare_classes(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> tuple[ClassDifference, ...]:
-    """Return the difference by stratum of the adapted documents, by domain, and by set that was to be retained; p by Holm over them all."""
-    found = [(kind, name, _difference(pairs.select(rows), level, margin)) for kind, name, rows in _classes(pairs.documents)]
+    """Return the difference by script and stratum of the adapted documents, by domain, and by retained set; Holm's p over them all."""
+    found = [(kind, name, measure_difference(*measured, level=level, margin=margin)) for kind, name, measured in _classes(pairs)]
     adjusted = adjust_holm([difference.p_value for _, _, difference in found])
     return tuple(
         ClassDifference(kind, name, pairs.methods, difference, p) for (kind, name, difference), p in zip(found, adjusted, strict=True)
@@ -149,7 +157,7 @@ def compare_classes(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGI
 
 def compare_pairs(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:
     """Return the difference on the documents that were adapted to."""
-    return _difference(pairs.adapted, level, margin)
+    return measure_difference(*_measured(pairs.adapted), level=level, margin=margin)
 
 
 def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = "test") -> Pairs | None:
@@ -165,23 +173,32 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
     for other in others:
         if not other[SHARED].equals(reference[SHARED]):
             raise ValueError(f"{first.trial.uid} and {second.trial.uid}: their {split} documents differ; allowed: runs of the same data")
-    nats = [np.stack([table[seed]["nats"].to_numpy(dtype=np.float64) for seed in seeds], axis=1) for table in tables]
+
+    def stack(column: str) -> tuple[Numbers, Numbers]:
+        first_nats, second_nats = (np.stack([table[seed][column].to_numpy(dtype=np.float64) for seed in seeds], axis=1) for table in tables)
+        return first_nats, second_nats
+
+    names = [column.removeprefix(BY_SCRIPT) for column in reference.columns if column.startswith(BY_SCRIPT)]
     documents = reference.assign(role=[_role_of(name, first.runs[0]) for name in reference["set"]])
-    return Pairs((first.method, second.method), seeds, documents, *nats)
+    return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in names})
 
 
-def _difference(pairs: Pairs, level: float, margin: float) -> Difference:
-    return measure_difference(pairs.first, pairs.second, pairs.documents["tokens"].to_numpy(dtype=np.float64), level=level, margin=margin)
+def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers]:
+    return pairs.first, pairs.second, pairs.documents["tokens"].to_numpy(dtype=np.float64)
 
 
-def _classes(documents: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Yield kind, name and the documents [documents] of every class that has any."""
-    adapted, sets = documents["role"] == "adapt", documents["set"]
-    for stratum in sorted(set(documents["stratum"][adapted]) - {""}):
-        yield "stratum", stratum, (adapted & (documents["stratum"] == stratum)).to_numpy()
+def _classes(pairs: Pairs) -> Iterator[tuple[str, str, tuple[Numbers, Numbers, Numbers]]]:
+    """Yield kind, name and what was measured of every class that has anything to measure."""
+    adapted, sets, roles = pairs.adapted, pairs.documents["set"], pairs.documents["role"]
+    for script, nats in adapted.scripts.items():
+        characters = adapted.documents[f"characters/{script}"].to_numpy(dtype=np.float64)
+        if characters.any():
+            yield "script", script, (*nats, characters)
+    for stratum in sorted(set(adapted.documents["stratum"]) - {""}):
+        yield "stratum", stratum, _measured(adapted.select((adapted.documents["stratum"] == stratum).to_numpy()))
     for role in ("domain", "retain"):
-        for name in sorted(set(sets[documents["role"] == role])):
-            yield role, name, (sets == name).to_numpy()
+        for name in sorted(set(sets[roles == role])):
+            yield role, name, _measured(pairs.select((sets == name).to_numpy()))
 
 
 def _read_tables(runs: StudyRuns, finalist: Finalist, split: str) -> Mapping[int, pd.DataFrame]:

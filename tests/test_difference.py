@@ -128,6 +128,29 @@ def test_classes_are_strata_domains_and_retained_sets_with_holms_p(runs: StudyRu
     assert classes[0].difference.documents == EACH / 2
 
 
+def test_scripts_are_classes_where_runs_kept_their_nats(uri: str, tmp_path: Path) -> None:
+    def by_script(method: str, seed: int) -> pd.DataFrame:
+        table = documents(method, seed)
+        noise = np.random.default_rng([seed, method == "lora", 1]).normal(0, 0.02, len(table))
+        kanji = np.where(np.arange(len(table)) % 3 == 0, 0, table["characters"] // 2)  # every third document has none
+        worse = 0.2 * (method == "lora")
+        columns = {"nats/kanji": kanji * (4.0 + worse + noise), "characters/kanji": kanji, "nats/latin": 0.0, "characters/latin": 0}
+        return table.assign(**columns)
+
+    runs = written(uri, tmp_path, {"lora": 5, "full": 5}, by_script)
+    finalists = find_finalists(runs)
+    pairs = read_pairs(runs, finalists["lora"], finalists["full"])
+    assert pairs is not None
+    scripts = [each for each in compare_classes(pairs) if each.kind == "script"]
+    assert [(each.name, each.word) for each in scripts] == [("kanji", "full better")]  # nothing is latin: no class of its own
+    found = scripts[0].difference
+    test = by_script("lora", 0).query("split == 'test' and set == 'japanese'")
+    assert found.documents == (test["characters/kanji"] > 0).sum()
+    assert found.tokens == test["characters/kanji"].sum()
+    assert found.low < 0.2 < found.high
+    assert found.mean == pytest.approx(0.2, abs=0.02)
+
+
 def test_one_seed_gives_no_verdict(uri: str, tmp_path: Path) -> None:
     runs = written(uri, tmp_path, {"lora": 0, "full": 0})
     finalists = find_finalists(runs)
