@@ -38,6 +38,22 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Leaning:
+    """What speaks for one side, or for none; `side` is the title of what is compared, which gives the colour."""
+
+    title: str
+    items: tuple[str, ...]
+    side: str
+
+
+@dataclass(frozen=True)
+class Leanings:
+    """Reasons side by side."""
+
+    leanings: tuple[Leaning, ...]
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture as SVG text, drawn in the palette of `analysis.figures`, with its file's name, its title and how to read it."""
 
@@ -56,7 +72,7 @@ class Sample:
     written: Mapping[str, str]
 
 
-Block = Paragraph | Points | Tiles | Table | Figure | Sample
+Block = Paragraph | Points | Tiles | Leanings | Table | Figure | Sample
 
 
 @dataclass(frozen=True)

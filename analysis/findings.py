@@ -9,6 +9,8 @@ import pandas as pd
 
 from analysis.difference import ClassDifference, Pairs, compare_classes, compare_pairs, read_pairs
 from analysis.finalists import Finalist, find_finalists
+from analysis.loss_grid import read_loss_grid
+from analysis.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
 from analysis.trials import describe, hyperparameters
 from analysis.verdict import Verdict
 from hikaku.tracking import Run, StudyRuns
@@ -82,6 +84,17 @@ class Findings:
     def classes(self) -> tuple[ClassDifference, ...]:
         """Return the difference by class of text."""
         return () if self.pairs is None else compare_classes(self.pairs)
+
+    @cached_property
+    def knees(self) -> tuple[RankKnee, ...]:
+        """Return where more rank stops paying, in each arm with three ranks or more."""
+        grids = (read_loss_grid(self.runs, arm, "method.rank") for arm in self.arms)
+        return tuple(find_rank_knee(grid) for grid in grids if grid is not None and len(grid.values) > 2)
+
+    @cached_property
+    def ablations(self) -> tuple[Ablation, ...]:
+        """Return what a hyperparameter does, all else equal, in each arm that varied it with several seeds."""
+        return tuple(each for each in measure_ablations(self.runs) if each.seeds > 1)
 
     @property
     def seeds(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from analysis.document import Block, Document, Figure, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.document import Block, Document, Figure, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
 from analysis.tables import Table, format_cell
 
 FIGURES = "figures"  # the folder of pictures beside report.md
@@ -23,19 +23,22 @@ def _render_section(section: Section, links: Mapping[str, str]) -> str:
 def _render_block(block: Block, links: Mapping[str, str]) -> str:
     match block:
         case Paragraph():
-            return f"**{block.text}**" if block.tone == "verdict" else block.text
+            text = f"**{block.text}**" if block.tone == "verdict" else block.text
         case Points():
-            return "\n".join(f"- {item}" for item in block.items)
+            text = "\n".join(f"- {item}" for item in block.items)
         case Tiles():
-            return "\n".join(_render_tile(tile) for tile in block.tiles)
+            text = "\n".join(_render_tile(tile) for tile in block.tiles)
+        case Leanings():
+            text = "\n\n".join(f"**{each.title}**\n\n" + "\n".join(f"- {item}" for item in each.items) for each in block.leanings)
         case Table():
             table = block.as_markdown(lambda text: f"[{text}]" if text in links else text)
-            return f"### {block.title}\n\n{table}" if block.title else table
+            text = f"### {block.title}\n\n{table}" if block.title else table
         case Figure():
-            return f"### {block.title}\n\n![{block.title}]({FIGURES}/{block.name}.svg)\n\n{block.caption}"
+            text = f"### {block.title}\n\n![{block.title}]({FIGURES}/{block.name}.svg)\n\n{block.caption}"
         case Sample():
             written = "\n".join(f"- {title}: {_quote(text)}" for title, text in block.written.items())
-            return f"**{block.title}**: {_quote(block.given)}\n\n{written}"
+            text = f"**{block.title}**: {_quote(block.given)}\n\n{written}"
+    return text
 
 
 def _render_tile(tile: Tile) -> str:

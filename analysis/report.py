@@ -12,7 +12,7 @@ from typing import Any
 from analysis.document import Document, Section
 from analysis.findings import Findings, short
 from analysis.markdown import FIGURES, render_markdown
-from analysis.sections import answer, claims, classes, difference, records, sensitivity, trade_off, training
+from analysis.sections import answer, card, claims, classes, difference, records, sensitivity, trade_off, training
 from analysis.sections.pictures import colours_of
 from analysis.trials import hyperparameters
 from analysis.wording import Wording, read_wording
@@ -26,9 +26,11 @@ ALWAYS = (
     "efficiency/tokens_per_second",
 )  # named for every trial, null where a trial did not reach them
 SECTIONS: tuple[Callable[[Findings, Wording], Section | None], ...] = (
+    card.verdict,
     answer.answer,
     difference.difference,
     trade_off.trade_off,
+    card.guide,
     training.training,
     sensitivity.sensitivity,
     classes.classes,

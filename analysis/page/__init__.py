@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from analysis.document import Block, Document, Figure, Paragraph, Points, Sample, Section, Tile, Tiles
-from analysis.figures.palette import VARIABLES, as_variables
+from analysis.document import Block, Document, Figure, Leaning, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.figures.palette import BASE, VARIABLES, as_variables
 from analysis.tables import Table, format_cell
 from analysis.wording import Wording
 
@@ -65,20 +65,29 @@ def _render_block(block: Block, document: Document, wording: Wording) -> str:
     links = document.links
     match block:
         case Paragraph():
-            return f'<p class="{block.tone}">{_inline(block.text, links)}</p>'
+            html = f'<p class="{block.tone}">{_inline(block.text, links)}</p>'
         case Points():
-            return f"<ul>{''.join(f'<li>{_inline(item, links)}</li>' for item in block.items)}</ul>"
+            html = f"<ul>{''.join(f'<li>{_inline(item, links)}</li>' for item in block.items)}</ul>"
         case Tiles():
-            return f'<div class="tiles">{"".join(_render_tile(tile, document.colours) for tile in block.tiles)}</div>'
+            html = f'<div class="tiles">{"".join(_render_tile(tile, document.colours) for tile in block.tiles)}</div>'
+        case Leanings():
+            html = f'<div class="leanings">{"".join(_render_leaning(each, document) for each in block.leanings)}</div>'
         case Table():
-            return _render_table(block, links, wording)
+            html = _render_table(block, links, wording)
         case Figure():
             picture = as_variables(block.svg, block.name, {url: name for name, url in links.items()})
             caption = f"<figcaption><b>{escape(block.title)}</b> {_inline(block.caption, links)}</figcaption>"
-            return f'<figure class="picture" id="figure-{block.name}">{picture}{caption}</figure>'
+            html = f'<figure class="picture" id="figure-{block.name}">{picture}{caption}</figure>'
         case Sample():
             rows = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text) or '·'}</dd>" for title, text in block.written.items())
-            return f'<div class="sample"><h3>{escape(block.title)}</h3><p class="given">{escape(block.given)}</p><dl>{rows}</dl></div>'
+            html = f'<div class="sample"><h3>{escape(block.title)}</h3><p class="given">{escape(block.given)}</p><dl>{rows}</dl></div>'
+    return html
+
+
+def _render_leaning(leaning: Leaning, document: Document) -> str:
+    items = "".join(f"<li>{_inline(item, document.links)}</li>" for item in leaning.items)
+    hue = document.colours.get(leaning.side, BASE)
+    return f'<div class="leaning" style="--hue: var({VARIABLES[hue]})"><h3>{escape(leaning.title)}</h3><ul>{items}</ul></div>'
 
 
 def _render_tile(tile: Tile, colours: Mapping[str, str]) -> str:

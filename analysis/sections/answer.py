@@ -36,23 +36,12 @@ def answer(findings: Findings, wording: Wording) -> Section:
     recipes = tuple(f"best {arm}: `{run.uid}`, {recipe(run)}" for arm, run in sorted(findings.best.items()))
     seeds = wording("answer.one_seed") if findings.seeds == 1 else wording("answer.seeds", seeds=findings.seeds)
     blocks: list[Block | None] = [
-        *_verdict(findings, wording),
         Tiles(tiles) if tiles else None,
         table,
         Points(recipes) if recipes else None,
         Paragraph(seeds, "aside"),
     ]
     return Section("answer", wording("answer.title"), tuple(block for block in blocks if block))
-
-
-def _verdict(findings: Findings, wording: Wording) -> list[Paragraph]:
-    """Return the verdict in a few words, and what it rests on; nothing where the methods cannot be compared."""
-    verdict = findings.verdict
-    if verdict is None:
-        return []
-    headline = wording(f"answer.{verdict.word.replace(' ', '_')}", margin=f"{verdict.difference.margin:.0%}")
-    sure = f" {wording('answer.provisional')}" if verdict.is_provisional else ""
-    return [Paragraph(f"{headline}{sure}", "verdict"), Paragraph(verdict.tell(wording))]
 
 
 def _tile(findings: Findings, name: str, wording: Wording) -> Tile:

@@ -73,16 +73,7 @@ def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, F
     columns = (
         Column(wording("column.measure")),
         *(Column(title) for title in sides),
-        *(
-            [
-                Column(
-                    wording("column.ratio", first=arms[0].removeprefix("best "), second=arms[1].removeprefix("best ")),
-                    wording("column.ratio_meaning"),
-                )
-            ]
-            if len(arms) == 2
-            else []
-        ),
+        *((_ratio_column(arms, wording),) if len(arms) == 2 else ()),
         Column(wording("column.name"), is_code=True),
     )
     return Table(name, title, columns, tuple(rows)) if rows else None
