@@ -1,15 +1,19 @@
-"""What quality costs: fronts over any metrics, what fits a card, the user's own weights, GPU-hours and energy.
+"""What quality costs: fronts over any metrics, for a size of GPU, by a user's own weights, and what no front can see.
 
 A point is a completed trial, or its adapter at another scale, which costs no training. Where a trial was trained again with other
 seeds, its points are means over those replicates (perplexity: the geometric mean), since the trial itself was chosen for its figures.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from analysis.card import KEPT_FREE_GIB, MEMORY, TIERS_GIB
+from analysis.importance import read_space
 from analysis.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
 from hikaku.metrics import definition_of
 from hikaku.tracking import Run, StudyRuns
@@ -61,6 +65,31 @@ class Front:
         return tuple(sorted(chosen, key=lambda point: point.values[self.metrics[0]]))
 
 
+@dataclass(frozen=True)
+class Score:
+    """A point's score by a user's weights, and the merit of each metric that it is made of, 0 to 1."""
+
+    point: Point
+    score: float
+    merits: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BlindSpot:
+    """A value of a hyperparameter that no completed trial has, and how those that have it ended; none where it was never tried."""
+
+    arm: str
+    name: str
+    value: Any
+    outcomes: Mapping[str, int]
+
+    @property
+    def sentence(self) -> str:
+        """Return in words what is not known."""
+        ended = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
+        return f"{self.arm}: {self.name} {self.value}: {ended or 'never tried'}; the front cannot show what it would give"
+
+
 def collect_points(runs: StudyRuns) -> tuple[Point, ...]:
     """Return the points of all completed trials, those of an adapter's other scales behind the trial's own."""
     points: list[Point] = []
@@ -103,6 +132,48 @@ def direction_of(metric: str) -> Direction:
     return direction
 
 
+def fits_card(point: Point, gib: float) -> bool:
+    """Return whether a point's training was measured to fit a GPU of so many GiB, 1 GiB kept free for the driver and CUDA's own."""
+    taken = next((point.values[name] for name in MEMORY if name in point.values), math.inf)
+    return taken <= gib - KEPT_FREE_GIB
+
+
+def trace_card_fronts(points: Sequence[Point], metrics: Sequence[str]) -> dict[int, Front | None]:
+    """Return for 12, 16, 24 and 80 GiB the front over the points that fit, None where none does."""
+    return {gib: trace_front([point for point in points if fits_card(point, gib)], metrics) for gib in TIERS_GIB}
+
+
+def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple[Score, ...]:
+    """Return the points that have every weighted metric, the highest score first: sum(weight * merit) / sum(weight).
+
+    A metric's merit is 1 for the best of these points, 0 for the worst, and between them in proportion; so a score compares points with
+    one another and means nothing beside another study's. Raises ValueError for weights that are negative or all zero.
+    """
+    if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
+        raise ValueError(f"weights: got {dict(weights)}; allowed: none below 0, and one above")
+    known = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
+    merits = {name: _merits([point.values[name] for point in known], direction_of(name)) for name in weights}
+    total = sum(weights.values())
+    scores = [
+        Score(point, sum(weights[name] * merits[name][row] for name in weights) / total, {name: merits[name][row] for name in weights})
+        for row, point in enumerate(known)
+    ]
+    return tuple(sorted(scores, key=lambda score: -score.score))
+
+
+def find_blind_spots(runs: StudyRuns) -> tuple[BlindSpot, ...]:
+    """Return the choices of which no trial trained its whole budget: whatever they would have given, no front shows it."""
+    found: list[BlindSpot] = []
+    for arm in dict.fromkeys(trial.tags["arm"] for trial in runs.trials):
+        trials = [trial for trial in runs.trials if trial.tags["arm"] == arm]
+        for name, each in read_space(runs, arm).items():
+            for value in each["attributes"].get("choices", ()):
+                ended = [trial.outcome or "running" for trial in trials if trial.params.get(name) == value]
+                if "completed" not in ended:
+                    found.append(BlindSpot(arm, name, value, dict(Counter(ended))))
+    return tuple(found)
+
+
 def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
     """Return the point of a trial as trained, and one for each other scale that its runs measured."""
     arm, shared = trial.tags["arm"], _mean_metrics(runs)
@@ -127,6 +198,13 @@ def _mean(name: str, values: Sequence[float]) -> float:
     if name.endswith("/perplexity") and min(values) > 0:
         return math.exp(sum(math.log(value) for value in values) / len(values))
     return sum(values) / len(values)
+
+
+def _merits(values: Sequence[float], direction: Direction) -> list[float]:
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if low == high:
+        return [1.0 for _ in values]
+    return [(high - value if direction == "minimize" else value - low) / (high - low) for value in values]
 
 
 def _hypervolumes(points: Iterable[Point], values: Values, directions: Sequence[Direction], reference: Values) -> dict[str, float]:
