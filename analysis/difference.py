@@ -25,7 +25,8 @@ class Pairs:
 
     `documents` has a row per document (set, role, document, stratum, tokens, …); `first` and `second` hold nats [documents, seeds].
     `scripts` holds the same by script, of the nats on a script's characters, where the runs kept them; their numbers of characters are in
-    the columns `characters/<script>` of `documents`.
+    the columns `characters/<script>` of `documents`. `lost` names the replicates that have no part in the pairs: they, or their like of
+    the other method, did not complete.
     """
 
     methods: tuple[str, str]
@@ -34,6 +35,7 @@ class Pairs:
     first: Numbers
     second: Numbers
     scripts: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict[str, tuple[Numbers, Numbers]])
+    lost: tuple[str, ...] = ()
 
     def select(self, rows: NDArray[np.bool_]) -> "Pairs":
         """Return the pairs of the documents for which `rows` [documents] is true."""
@@ -178,9 +180,16 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
         first_nats, second_nats = (np.stack([table[seed][column].to_numpy(dtype=np.float64) for seed in seeds], axis=1) for table in tables)
         return first_nats, second_nats
 
-    names = [column.removeprefix(BY_SCRIPT) for column in reference.columns if column.startswith(BY_SCRIPT)]
+    kept = [
+        column.removeprefix(BY_SCRIPT)
+        for column in reference.columns
+        if column.startswith(BY_SCRIPT) and all(column in table and not table[column].hasnans for table in (reference, *others))
+    ]
     documents = reference.assign(role=[_role_of(name, first.runs[0]) for name in reference["set"]])
-    return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in names})
+    trials = (first.trial.uid, second.trial.uid)
+    again = [run for run in runs.replicates if run.tags.get("trial") in trials]
+    lost = tuple(run.uid for run in again if int(run.tags["seed_index"]) not in seeds or run.outcome != "completed")
+    return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in kept}, lost)
 
 
 def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from analysis.difference import Difference
+from analysis.difference import LEVEL, MARGIN, Difference, Pairs, compare_pairs
 from analysis.wording import Wording, read_wording
 
 FEW_SEEDS, FEW_DOCUMENTS = 5, 50  # with fewer of either a verdict is provisional: see docs/statistics.md
@@ -11,10 +11,11 @@ FEW_SEEDS, FEW_DOCUMENTS = 5, 50  # with fewer of either a verdict is provisiona
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on two methods, `methods`, from their difference (the first less the second)."""
+    """The verdict on two methods, `methods`, from their difference (the first less the second); `lost` are replicates left out of it."""
 
     methods: tuple[str, str]
     difference: Difference
+    lost: tuple[str, ...] = ()
 
     @property
     def better(self) -> str | None:
@@ -64,8 +65,9 @@ class Verdict:
             documents=f"{found.documents:,}",
             seeds=words("verdict.one_seed") if found.seeds == 1 else words("verdict.seeds", seeds=found.seeds),
         )
+        lost = [words("verdict.lost", runs=", ".join(self.lost))] if self.lost else []
         if not found.is_known:
-            return f"{said} {words('verdict.unknown')}"
+            return " ".join([said, words("verdict.unknown"), *lost])
         sure = words(
             "verdict.sure",
             level=f"{found.level:.0%}",
@@ -78,7 +80,12 @@ class Verdict:
         judged = words("verdict.better", method=better) if better else words("verdict.no_difference")
         enough = words("verdict.non_inferior" if self.is_non_inferior else "verdict.not_shown", first=first, margin=f"{found.margin:.0%}")
         provisional = [words("verdict.provisional", seeds=FEW_SEEDS, documents=FEW_DOCUMENTS)] if self.is_provisional else []
-        return " ".join([said, sure, judged, enough, *provisional])
+        return " ".join([said, sure, judged, enough, *provisional, *lost])
+
+
+def judge(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> Verdict:
+    """Return the verdict on pairs by their adapted documents; `margin` is the share of perplexity that the first may lose."""
+    return Verdict(pairs.methods, compare_pairs(pairs, level=level, margin=margin), pairs.lost)
 
 
 def _change(ratio: float, words: Wording) -> str:

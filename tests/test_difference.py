@@ -13,7 +13,7 @@ from scipy import stats
 from analysis.crossed import adjust_holm
 from analysis.difference import Difference, compare_classes, compare_pairs, measure_difference, read_pairs
 from analysis.finalists import find_finalists
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, judge
 from hikaku.record import DOCUMENTS_FILE, Outcome
 from hikaku.tracking import RunRecord, StudyRuns, Tracker, create_store, read_study_runs
 
@@ -110,6 +110,16 @@ def test_the_difference_is_that_of_the_adapted_documents(runs: StudyRuns) -> Non
     assert found.low < 0.10 < found.high
     assert found.better_documents == np.mean(apart.sum(axis=1) < 0)
     assert Verdict(pairs.methods, found).word == "full better"
+
+
+def test_replicates_left_out_are_named(runs: StudyRuns) -> None:
+    finalists = find_finalists(runs)
+    pairs = read_pairs(runs, finalists["lora"], finalists["full"])
+    assert pairs is not None
+    assert pairs.lost == (f"{runs.name}/lora/0/seed-5",)  # full fine-tuning has no sixth
+    verdict = judge(pairs, margin=0.2)
+    assert (verdict.lost, verdict.difference) == (pairs.lost, compare_pairs(pairs, margin=0.2))
+    assert verdict.sentence.endswith(f"did not complete: {runs.name}/lora/0/seed-5.")
 
 
 def test_classes_are_strata_domains_and_retained_sets_with_holms_p(runs: StudyRuns) -> None:
