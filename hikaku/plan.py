@@ -200,12 +200,13 @@ def _values(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
 
 
 def _disk(study: Study, arms: tuple[ArmPlan, ...], shape: ModelShape, precision: Precision) -> float:
-    """Return the most bytes the study's state takes: weights of every trial, and the checkpoints of one running trial per arm."""
+    """Return the most bytes the study's state takes: weights of every trial and replicate, and the checkpoints of one running trial per arm."""
     kept, total = study.training.keep_best + 1, 0.0
     for arm in arms:
         trained = max(size.trainable_parameters for size in arm.sizes)
         weights = shape.parameters() * BYTES[precision] if arm.method == "full" else trained * BYTES["fp32"]
-        total += arm.trials * kept * weights + kept * (weights + trained * STATE_BYTES)
+        again = study.finalists.best * study.finalists.seeds if study.finalists else 0
+        total += (arm.trials + again) * kept * weights + kept * (weights + trained * STATE_BYTES)
     return total
 
 
@@ -218,6 +219,10 @@ def _notes(study: Study) -> Iterator[str]:
         yield "pruning is off: there are several objectives"
     elif study.pruning is None:
         yield "pruning is off: every trial trains its whole budget"
+    if study.finalists is not None:
+        best, seeds = min(study.finalists.best, study.budget.trials), study.finalists.seeds
+        again = f"{best * seeds * len(study.arms)} trainings more"
+        yield f"finalists: the best {best} of each arm with {seeds} seeds each, {again}; fewer than 5 seeds are provisional"
     for name, data in study.data.items():
         if data.fetched_by is not None and not is_here(data):
             yield f"texts of {name}: {UNKNOWN_UNTIL_FETCHED}, by {data.fetched_by}"
