@@ -46,9 +46,8 @@ class Table:
                 raise ValueError(f"{self.name}: a row of {len(row)} cells under {len(self.columns)} columns: {row}")
 
     def is_numeric(self, column: int) -> bool:
-        """Return whether a column holds numbers alone, and at least one; such a column stands to the right."""
-        cells = [row[column] for row in self.rows if row[column] is not None]
-        return bool(cells) and all(not isinstance(cell, str) for cell in cells)
+        """Return whether a column holds no text; such a column stands to the right."""
+        return not any(isinstance(row[column], str) for row in self.rows)
 
     def as_markdown(self, show: Callable[[str], str] = str) -> str:
         """Return the table's lines, definitions and note; `show` marks up the texts among the cells."""

@@ -63,13 +63,17 @@ def draw_memory(parts: Mapping[str, Mapping[str, float]], predicted: Mapping[str
     return figure
 
 
-def draw_importance(by_arm: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], label: str) -> Figure:
-    """Return a panel an arm with the share of the result's variation that each hyperparameter explains, the most important above."""
+def draw_importance(
+    by_arm: Mapping[str, Mapping[str, float]], chance: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], label: str
+) -> Figure:
+    """Return a panel an arm with each hyperparameter's share, the most important above; a tick stands at what chance alone gives."""
     longest = max(len(shares) for shares in by_arm.values())
     with drawing(height=0.9 + 0.28 * longest) as figure:
         for axes, (arm, shares) in zip(figure.subplots(1, len(by_arm), sharex=True, squeeze=False)[0], by_arm.items(), strict=True):
             ordered = sorted(shares.items(), key=lambda pair: -pair[1])
             axes.barh(range(len(ordered)), [share for _, share in ordered], height=0.6, color=colours.get(arm, BASE))
+            for row, (name, _) in enumerate(ordered):
+                axes.plot([chance[arm][name]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.4)
             axes.set_yticks(range(len(ordered)), [name for name, _ in ordered])
             axes.set_ylim(longest - 0.4, -0.6)
             axes.grid(visible=False, axis="y")

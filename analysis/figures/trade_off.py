@@ -14,6 +14,7 @@ from analysis.pareto import Direction, find_front
 QUALITY = "eval/perplexity"
 COSTS = ("efficiency/peak_memory_gib", "efficiency/trainable_parameters")
 RETENTION = "retention/"
+SCALED = "scaled"  # outcome of an adapter at another scale than the trained one
 WIDE, WIDE_QUALITY = 8.0, 1.5  # a range of more than this factor is drawn on a logarithmic axis
 
 
@@ -60,7 +61,13 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, other: str, direction: Directio
             )
             drawn.set_zorder(height)
             drawn.set_urls([urls.get(uid) for uid in marks["uid"]])
-    _draw_front(axes, known[known["outcome"] == "completed"], other, direction)
+        scaled = mine[mine["outcome"] == SCALED]
+        if len(scaled) and other.startswith(RETENTION):
+            axes.scatter(
+                scaled[other], scaled[QUALITY], s=20, linewidths=0, color=colour, alpha=0.6, marker=marker, label=f"{arm}, scaled", zorder=3
+            )
+    counted = known["outcome"].isin(["completed", SCALED] if other.startswith(RETENTION) else ["completed"])
+    _draw_front(axes, known[counted], other, direction)
     base = table[table["arm"].isna()].get(QUALITY)
     if base is not None and base.notna().any():
         axes.axhline(float(base.iloc[0]), color=BASE, linewidth=1.1, linestyle=(0, (4, 3)), label="base", zorder=1)

@@ -1,8 +1,11 @@
 """What the study found, on one screen, and the table behind it."""
 
+from analysis.comparison import gains_of
 from analysis.document import Block, Paragraph, Points, Section, Tile, Tiles
+from analysis.finalists import find_finalists
 from analysis.findings import Findings, recipe
 from analysis.sections.measures import compare, label_of, mean_of
+from analysis.tables import Column, Table
 from analysis.wording import Wording
 
 ANSWER = (
@@ -38,10 +41,23 @@ def answer(findings: Findings, wording: Wording) -> Section:
     blocks: list[Block | None] = [
         Tiles(tiles) if tiles else None,
         table,
+        _gains(findings, wording),
         Points(recipes) if recipes else None,
         Paragraph(seeds, "aside"),
     ]
     return Section("answer", wording("answer.title"), tuple(block for block in blocks if block))
+
+
+def _gains(findings: Findings, wording: Wording) -> Table | None:
+    """Return what LoRA keeps of full fine-tuning's quality and what it saves; None where one of the methods is missing."""
+    found = find_finalists(findings.runs)
+    if not {"lora", "full"} <= set(found):
+        return None
+    gains = gains_of(findings.runs, found["lora"], found["full"])
+    rows = tuple((gain.name, gain.lora, gain.full, gain.value, gain.formula) for gain in gains if gain.value is not None)
+    titles = ("column.measure", "training.lora", "training.full", "answer.gain", "column.formula")
+    columns = tuple(Column(wording(title), is_code=title == titles[0]) for title in titles)
+    return Table("gains", wording("answer.gains"), columns, rows) if rows else None
 
 
 def _tile(findings: Findings, name: str, wording: Wording) -> Tile:
