@@ -200,7 +200,7 @@ def _values(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
 
 
 def _disk(study: Study, arms: tuple[ArmPlan, ...], shape: ModelShape, precision: Precision) -> float:
-    """Return the most bytes the study's state takes: weights of every trial and replicate, and the checkpoints of one running trial per arm."""
+    """Return the most bytes the state takes: weights of every trial and replicate, checkpoints of one running trial per arm."""
     kept, total = study.training.keep_best + 1, 0.0
     for arm in arms:
         trained = max(size.trainable_parameters for size in arm.sizes)
