@@ -77,7 +77,7 @@ class Verdict:
             effect=f"{found.effect_size:.2f}",
         )
         better = {self.methods[0]: first, self.methods[1]: second}.get(self.better or "")
-        judged = words("verdict.better", method=better) if better else words("verdict.no_difference")
+        judged = words("verdict.better", method=better[:1].upper() + better[1:]) if better else words("verdict.no_difference")
         enough = words("verdict.non_inferior" if self.is_non_inferior else "verdict.not_shown", first=first, margin=f"{found.margin:.0%}")
         provisional = [words("verdict.provisional", seeds=FEW_SEEDS, documents=FEW_DOCUMENTS)] if self.is_provisional else []
         return " ".join([said, sure, judged, enough, *provisional, *lost])

@@ -117,6 +117,8 @@ SETTINGS = (
     Setting("skewed, seeds vary most", tail="skewed", of_seeds=0.05, of_errors=0.02, promised=False),
     Setting("one seed in ten collapses", collapsing=0.1, promised=False),
     Setting("documents in chapters of ten", documents=200, clusters=10, promised=False),
+    Setting("as few documents as a stratum", documents=4, promised=False),
+    Setting("as few documents as a stratum", documents=4, seeds=3, promised=False),
 )
 
 Counted = tuple["Setting", "Rates", "Rates", float]  # ours, seeds ignored, and the bootstrap's coverage

@@ -223,8 +223,8 @@ MEASURED = Difference(
     ("low", "high", "p_inferior", "word", "said"),
     [
         (-0.04, -0.01, 0.0001, "lora better", "LoRA is better. LoRA is not inferior by 5% of perplexity or more."),
-        (0.01, 0.04, 0.01, "full better", "full fine-tuning is better. LoRA is not inferior by 5% of perplexity or more."),
-        (0.01, 0.06, 0.1, "full better", "full fine-tuning is better. That LoRA is worse by less than 5% of perplexity is not shown."),
+        (0.01, 0.04, 0.01, "full better", "Full fine-tuning is better. LoRA is not inferior by 5% of perplexity or more."),
+        (0.01, 0.06, 0.1, "full better", "Full fine-tuning is better. That LoRA is worse by less than 5% of perplexity is not shown."),
         (-0.01, 0.04, 0.01, "non-inferior", "No difference is shown. LoRA is not inferior by 5% of perplexity or more."),
         (-0.01, 0.06, 0.1, "inconclusive", "No difference is shown. That LoRA is worse by less than 5% of perplexity is not shown."),
     ],
