@@ -16,10 +16,13 @@ from typing import Any, Literal
 
 from analysis.arithmetic import agrees, compute
 from analysis.claim_book import Claim, ClaimBook, Key, Setting
+from analysis.comparison import figures_of
 from analysis.finalists import PROVISIONAL, Finalist, choose_setting, compare_seeds, find_finalists, has_params, mean_of, varies_by_chance
+from analysis.learning_rates import measure_learning_rates
 from analysis.wording import Wording
 from hikaku.tracking import Run, StudyRuns
 
+RATES = ("low", "high", "sensitivity")  # of analysis.learning_rates, each a figure learning_rate/…
 ORIGINS = "origins.json"  # the artifact that says where a study's texts were taken from
 
 Word = Literal["reproduced", "not reproduced", "not comparable"]
@@ -67,6 +70,19 @@ class _Bench:
         return {name: self.best | find_finalists(self.runs, setting.recipes) for name, setting in self.book.settings.items()}
 
     @cached_property
+    def figures(self) -> dict[str, dict[Key, Measured]]:
+        """Figures that are no metrics of a run: name -> method -> value and runs."""
+        found = {
+            each.name: {method: (value, self.best[method].runs) for method, value in each.values.items()}
+            for each in figures_of(self.runs, self.best)
+        }
+        for rates in measure_learning_rates(self.runs):
+            trials = tuple(run for run in self.runs.trials if run.tags["arm"] == rates.arm)
+            for name in RATES:
+                found.setdefault(f"learning_rate/{name}", {})[trials[0].tags["method"]] = getattr(rates, name), trials
+        return found
+
+    @cached_property
     def texts(self) -> str:
         """Where the training texts were taken from, as one line; empty where nothing says."""
         with self.runs.artifact(self.runs.parent, ORIGINS) as path:
@@ -103,6 +119,8 @@ class _Bench:
         return _compare_values(claim, held.measured)
 
     def _measure(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> Measured:
+        if claim.metric.startswith(("stability/", "overfitting/", "learning_rate/")):
+            return self.figures.get(claim.metric, {}).get(key, (None, ()))
         if claim.by == "base":
             return (self.runs.base.metrics.get(claim.metric), (self.runs.base,)) if self.runs.base else (None, ())
         if claim.by == "name":

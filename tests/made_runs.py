@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,18 @@ def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] |
     kinds: tuple[Kind, ...] = ("study", "base", "trial", "replicate")
     method = {"lora": "lora", "sft": "full"}.get(arm, "")
     held = {"arm": arm, "method": method, "outcome": "completed", "device": "NVIDIA H100"} | tags
-    return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, params or {}, metrics, held, 0.0, 1.0)
+    given = {"optimizer.learning_rate": 3e-4} | dict(params or {}) if method else {}
+    return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, given, metrics, held, 0.0, 1.0)
 
 
+@dataclass(frozen=True)
 class MadeRuns(StudyRuns):
-    """Runs without a store, that says where its texts were taken from."""
+    """Runs without a store; `histories` holds curves by uid and metric, and a tag of the study's run where its texts were taken from."""
+
+    histories: Mapping[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict[tuple[str, str], list[tuple[int, float]]])
+
+    def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        return list(self.histories.get((run.uid, metric), ()))
 
     @contextmanager
     def artifact(self, run: Run, name: str) -> Generator[Path | None]:
@@ -34,7 +42,7 @@ class MadeRuns(StudyRuns):
 
 def make_study(
     trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None, texts: str = "ja/ja_wiki/train_0.jsonl"
-) -> StudyRuns:
+) -> MadeRuns:
     """Return a study whose runs are these; its name is that of the first one's uid."""
     name = trials[0].uid.split("/")[0]
     parent = make_run(name, {}, model=model, texts=texts, objective="eval/perplexity", direction="minimize")

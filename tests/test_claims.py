@@ -8,11 +8,13 @@ import pytest
 
 from analysis.arithmetic import agrees, compute
 from analysis.claim_book import CLAIMS, ClaimBook, read_claims
-from analysis.claims import Judged, judge_claims
+from analysis.claims import RATES, Judged, judge_claims
+from analysis.comparison import FIGURES
 from analysis.finalists import compare_seeds, find_finalists
 from analysis.wording import read_wording
 from hikaku.metrics import definition_of
 from hikaku.tracking import StudyRuns
+from tests.ablation_runs import TOKENS, write_grid
 from tests.made_runs import QWEN, make_run, make_seeds, make_study
 
 OTHERS = {"budget.tokens": 65_536_000, "batch.sequence_length": 2048, "batch.blocks": 32, "batch.micro_blocks": 4}
@@ -118,6 +120,19 @@ def test_targets_are_kept_or_not(book: ClaimBook, loss: float, verdict: str) -> 
     assert judge(make_study(trials), book)["target_loss"].verdict == verdict
 
 
+def test_tolerated_rates_stand_beside_the_published(book: ClaimBook, tmp_path: Path) -> None:
+    rates = {1e-4: 3.0, 1e-3: 2.0, 1e-2: 3.0}
+    runs = write_grid(
+        tmp_path, {"lora": {"optimizer.learning_rate": list(rates)}}, lambda params: TOKENS * rates[params["optimizer.learning_rate"]]
+    )
+    judged = judge(runs, book)
+    lowest, highest = judged["lowest_learning_rate"], judged["highest_learning_rate"]
+    assert lowest.measured["lora"] == pytest.approx(1e-3 / 10 ** math.log(1.05))  # a nat a decade: 5 % of perplexity is ln 1.05 of one
+    assert highest.measured["lora"] == pytest.approx(1e-3 * 10 ** math.log(1.05))
+    assert lowest.word == "not comparable"
+    assert [run.uid for run in lowest.runs] == ["made/lora/0", "made/lora/1", "made/lora/2"]
+
+
 def test_ranks_are_compared_over_the_same_seeds(book: ClaimBook) -> None:
     def verdict(fall: float, seeds: int = 5, last: float = 0.0) -> str:
         trials = [
@@ -195,7 +210,8 @@ def test_figures_agree_to_their_last_digit(printed: float, computed: float, same
 def test_every_claim_names_what_exists(book: ClaimBook) -> None:
     assert len({claim.name for claim in book.claims}) == len(book.claims)
     for claim in book.claims:
-        if claim.metric and not claim.metric.startswith("optimizer."):
+        figure = claim.metric in FIGURES or claim.metric in {f"learning_rate/{name}" for name in RATES}
+        if claim.metric and not figure and claim.metric != "optimizer.learning_rate":
             definition_of(claim.metric.replace("{}", next(iter(claim.published))))
         for expression in claim.computed.values():
             compute(expression)
