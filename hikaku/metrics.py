@@ -139,6 +139,12 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "efficiency/gpu_seconds", "GPU s", "minimize", "Wall seconds from the worker's start to its end times its GPUs; 0 without a GPU."
     ),
+    Metric(
+        "efficiency/energy_kwh",
+        "kWh",
+        "minimize",
+        "Energy of the worker's GPU from its start to its end by NVML's counter, times its workers; what else ran on that GPU is in it.",
+    ),
     Metric("efficiency/train_seconds", "s", "minimize", "Seconds spent in training steps."),
     Metric("efficiency/start_seconds", "s", "minimize", "Seconds from the worker's start to its first step."),
     Metric("efficiency/evaluation_share", "1", "minimize", "Seconds spent evaluating over seconds spent training and evaluating."),
@@ -149,6 +155,13 @@ METRICS: tuple[Metric, ...] = (
         "Tokens at which the smoothed training loss had made 95 % of its whole improvement.",
     ),
     Metric("convergence/seconds_to_95", "s", "minimize", "Training seconds at the same point."),
+    Metric("system/cpu_utilization_percentage", "%", "none", "Load of the machine's processors since the point of the curve before."),
+    Metric("system/system_memory_usage_megabytes", "MB", "none", "Memory of the machine in use at a point of the curve."),
+    Metric("system/system_memory_usage_percentage", "%", "none", "The same as a share of all."),
+    Metric("system/gpu_0_utilization_percentage", "%", "none", "Load of the first worker's GPU at a point of the curve, by NVML."),
+    Metric("system/gpu_0_memory_usage_megabytes", "MB", "none", "Memory of that GPU in use."),
+    Metric("system/gpu_0_memory_usage_percentage", "%", "none", "The same as a share of all."),
+    Metric("system/gpu_0_power_usage_watts", "W", "none", "Power that GPU takes."),
     Metric("task/{task}/items", "items", "none", "Items of a task that the model was asked."),
     Metric("task/{task}/accuracy", "1", "maximize", "Share of items whose right choice has the fewest nats after the prompt."),
     Metric("task/{task}/accuracy_low", "1", "maximize", "Lower end of the accuracy's 95 % Wilson interval."),

@@ -46,6 +46,7 @@ class CurvePoint(Record):
     gradient_norm: float | None
     seconds: float = Field(description="training seconds since the trial's first step, evaluation left out")
     unix_time: float
+    system: dict[str, float] = Field(default_factory=dict, description="the machine's load, of rank 0")
 
 
 class RungReport(Record):

@@ -278,6 +278,8 @@ def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
         yield "train/learning_rate", point.learning_rate, point.unix_time, point.tokens
         if point.gradient_norm is not None:
             yield "train/gradient_norm", point.gradient_norm, point.unix_time, point.tokens
+        for name, value in point.system.items():
+            yield name, value, point.unix_time, point.tokens
     if record.ended is None or record.kind == "study":
         return
     if record.kind in ("trial", "replicate"):

@@ -129,6 +129,9 @@ def test_the_champions_are_in_the_registry_with_their_weights(small: Small, monk
         folder = Path(artifacts.download_artifacts(f"models:/small@champion-{arm}"))
         trained = small.state / "small" / "trials" / best.uid.partition("/")[2] / "weights" / file
         assert (folder / file).read_bytes() == trained.read_bytes()
+        assert [tokens for tokens, _ in small.runs.history(best, "system/cpu_utilization_percentage")] == [
+            tokens for tokens, _ in small.runs.history(best, "train/loss")
+        ]
     names = {run.uid: run.name for run in small.runs.trials}
     assert names["small/lora/0"] == "lora-r4-a8-lr1.0e-2-s42"
     assert names["small/sft/0"].startswith("sft-lr")

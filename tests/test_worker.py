@@ -56,7 +56,7 @@ def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents
     assert json.loads((root / "trial" / "config.json").read_text())["uid"] == config.uid
     assert (root / "trial" / "documents.parquet").exists()
     assert not list((root / "trial" / "checkpoints").rglob("worker-*")), "optimizer states are dropped"
-    for name in {**result.metrics, **base.metrics}:
+    for name in {**result.metrics, **base.metrics, **result.curve[-1].system}:
         definition_of(name)
 
 

@@ -46,6 +46,7 @@ class Progress(BaseModel):
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    energy_kwh: float | None = Field(default=None, description="of all workers' GPUs; None where no counter is read")
 
 
 @dataclass(frozen=True)

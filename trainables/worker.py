@@ -36,6 +36,7 @@ from trainables.evaluation.divergence import measure_divergence
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import Evaluation, evaluate
 from trainables.facts import read_attention, read_built, read_machine
+from trainables.machine_load import MachineLoad
 from trainables.measurement import call_own_metrics, read_base
 from trainables.model import build_model, count_parameters
 from trainables.model_shape import read_model_shape
@@ -89,6 +90,7 @@ class Trial:
         self.evaluation: Evaluation | None = None
         self.facts = read_machine(config) | {"train_digest": self.order.digest()}
         self._base = read_base(config)
+        self._load = MachineLoad(self.progress.energy_kwh or 0.0, self.world_size)
 
     def build(self) -> None:
         """Build model, method and engine, where a checkpoint left them if there is one, and compare them with what was asked."""
@@ -180,6 +182,7 @@ class Trial:
                 gradient_norm=step.gradient_norm,
                 seconds=done.train_seconds,
                 unix_time=time.time(),
+                system=self._load.read(),
             )
             done.curve.append(point)
             done.pending_nats, done.pending_tokens = 0.0, 0
@@ -190,6 +193,7 @@ class Trial:
     def _save(self) -> None:
         tensors, numbers = self.engine.state()
         self.progress.wall_seconds = self._wall_seconds()
+        self.progress.energy_kwh = self._load.energy_kwh()
         self.checkpoints.save(self.progress, tensors | random_state(), numbers, self._save_weights)
         self._saved = time.time()
 
@@ -206,6 +210,7 @@ class Trial:
     def metrics(self) -> dict[str, float]:
         """Return the last known value of every metric."""
         done, gpus = self.progress, self.world_size if torch.cuda.is_available() else 0
+        done.energy_kwh = self._load.energy_kwh()
         sharing = self.world_size if self.config.engine.zero_stage >= 2 else 1
         done.metrics |= self.memory.metrics(self.engine.state()[0], sharing) | self.speed.metrics() | convergence_metrics(done.curve)
         done.metrics |= {
@@ -213,6 +218,8 @@ class Trial:
             "efficiency/evaluation_share": done.evaluation_seconds / (done.train_seconds + done.evaluation_seconds or 1.0),
             "efficiency/gpu_seconds": self._wall_seconds() * gpus,
         }
+        if done.energy_kwh is not None:
+            done.metrics["efficiency/energy_kwh"] = done.energy_kwh
         return dict(done.metrics)
 
     def _wall_seconds(self) -> float:
