@@ -12,6 +12,7 @@ from scipy import optimize, stats
 from analysis.crossed import adjust_holm, estimate, resample
 
 DOCUMENTS, SEEDS = 12, 5
+CELLS = tuple(product(range(DOCUMENTS), range(SEEDS)))
 TIGHTLY = {"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000}
 
 
@@ -69,7 +70,7 @@ def test_balanced_tables_give_what_reml_gives() -> None:
 
 
 def test_degrees_of_freedom_are_those_of_the_likelihoods_curvature() -> None:
-    table = made()
+    table = made(spread=(0.8, 0.6, 1.5))
     found = estimate(table, np.ones(DOCUMENTS))
     place = np.array([float(found.of_documents), float(found.of_seeds), float(found.of_errors)])
     step = 1e-3 * place
@@ -83,6 +84,28 @@ def test_degrees_of_freedom_are_those_of_the_likelihoods_curvature() -> None:
     gradient = np.array([1 / DOCUMENTS, 1 / SEEDS, 1 / (DOCUMENTS * SEEDS)])
     expected = 2 * found.variance**2 / (gradient @ np.linalg.inv(curvature / 2) @ gradient)  # Satterthwaite as lmerTest has it
     assert found.degrees == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_documents_of_unequal_length_are_weighed_as_the_page_says() -> None:
+    """docs/statistics.md, term by term."""
+    random = np.random.default_rng(4)
+    t = random.uniform(10, 500, DOCUMENTS)
+    x = t[:, None] * made()
+    total = sum(t)
+    delta = sum(x[d, s] for d, s in CELLS) / (SEEDS * total)
+    leverage = [(1 - t[d] / total) / (1 - 1 / DOCUMENTS) for d in range(DOCUMENTS)]
+    u = np.array([[delta + (x[d, s] - delta * t[d]) / (total / DOCUMENTS) / leverage[d] for s in range(SEEDS)] for d in range(DOCUMENTS)])
+    of_documents = SEEDS * sum((u[d].mean() - u.mean()) ** 2 for d in range(DOCUMENTS)) / (DOCUMENTS - 1)
+    of_seeds = DOCUMENTS * sum((u[:, s].mean() - u.mean()) ** 2 for s in range(SEEDS)) / (SEEDS - 1)
+    of_errors = sum((u[d, s] - u[d].mean() - u[:, s].mean() + u.mean()) ** 2 for d, s in CELLS) / ((DOCUMENTS - 1) * (SEEDS - 1))
+    free = 1 / sum((t / total) ** 2) - 1
+    scaled = of_documents + of_seeds - of_errors
+    assert scaled > max(of_documents, of_seeds)  # the guard has no part in this
+    found = estimate(x, t)
+    assert found.mean == pytest.approx(delta)
+    assert found.variance == pytest.approx(scaled / (DOCUMENTS * SEEDS))
+    wobble = of_documents**2 / free + of_seeds**2 / (SEEDS - 1) + of_errors**2 / (free * (SEEDS - 1))
+    assert found.degrees == pytest.approx(scaled**2 / wobble)
 
 
 def test_many_tables_at_once_are_the_tables_one_by_one() -> None:

@@ -21,6 +21,11 @@ def test_promises_are_kept_at_fifty_documents_and_five_seeds(setting: worlds.Set
     assert rates.non_inferior <= 0.033 + chance
 
 
+def test_documents_of_very_unequal_length_are_allowed_for() -> None:
+    setting = worlds.Setting("unequal", lengths=1.0, of_seeds=0.002, of_errors=0.02)
+    assert worlds.count(setting, worlds.crossed, 3000).coverage > 0.938  # 92 % without leverage and effective numbers
+
+
 def test_ignoring_seeds_breaks_them() -> None:
     setting = worlds.Setting("seeds vary most", of_seeds=0.05, of_errors=0.02)
     assert worlds.count(setting, worlds.crossed, 1000).coverage > 0.92
