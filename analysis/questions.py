@@ -1,17 +1,23 @@
 """The three questions that hikaku grew from, each answered from a study's measurements, or marked unanswered and why."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
+from analysis.comparison import steadiness
 from analysis.conditions import Condition
 from analysis.difference import MARGIN
+from analysis.finalists import PROVISIONAL, compare_seeds
+from analysis.loss_grid import lay_out
 from analysis.sensitivity import Ablation, RankKnee
 from analysis.tables import format_cell
 from analysis.verdict import Verdict
 from analysis.wording import Wording
 from hikaku.tracking import Run, StudyRuns
 
+TINY = 1e-12  # (nat/token)², in place of a variance of zero, which has no logarithm
 SIZE, QUALITY, SHAPE = "efficiency/trainable_parameters", "eval/perplexity", "schedule.shape"
 
 State = Literal["answered", "partly answered", "unanswered"]
@@ -81,10 +87,39 @@ def _weigh_parameters(runs: StudyRuns, knees: Sequence[RankKnee], wording: Wordi
 
 
 def _judge_schedules(runs: StudyRuns, ablations: Sequence[Ablation], wording: Wording) -> Answer:
+    """Return what schedules do to the loss's variance, and to perplexity, where each was trained with the same seeds."""
     question = wording("question.schedules")
-    told = " ".join(f"{each.sentence}." for each in ablations)
-    if any(each.seeds > 1 for each in ablations):
-        return Answer(question, "partly answered", f"{told} {wording('question.stability')}")
-    shapes = sorted({str(run.params[SHAPE]) for run in runs.trials if SHAPE in run.params})
-    missing = wording("question.one_seed_a_shape" if len(shapes) > 1 else "question.one_shape", shapes=", ".join(shapes))
-    return Answer(question, "unanswered", " ".join(filter(None, [told, missing])))
+    repeated = [each for each in ablations if each.seeds > 1]
+    if not repeated:
+        shapes = sorted({str(run.params[SHAPE]) for run in runs.trials if SHAPE in run.params})
+        missing = wording("question.one_seed_a_shape" if len(shapes) > 1 else "question.one_shape", shapes=", ".join(shapes))
+        return Answer(question, "unanswered", missing)
+    steady = [_compare_steadiness(runs, each.arm, wording) for each in repeated]
+    told = " ".join([*filter(None, steady), *(f"{each.sentence}." for each in repeated)])
+    return Answer(question, "answered" if all(steady) else "partly answered", told)
+
+
+def _compare_steadiness(runs: StudyRuns, arm: str, wording: Wording) -> str:
+    """Return the variance of an arm's training loss by schedule, and which differ from the first's beyond chance; empty where unknown."""
+    seeds, levels = lay_out(runs, arm, SHAPE)
+    variances = {str(level.value): {seed: _variance(runs, run) for seed, run in zip(seeds, level.runs, strict=True)} for level in levels}
+    if any(variance is None for by_seed in variances.values() for variance in by_seed.values()):
+        return ""
+    logs = {shape: {seed: math.log(value or TINY) for seed, value in by_seed.items()} for shape, by_seed in variances.items()}
+    first, *others = logs
+    apart = [shape for shape in others if compare_seeds(logs[first], logs[shape])]
+    values = ", ".join(f"{shape} {format_cell(math.exp(fmean(by_seed.values())))}" for shape, by_seed in logs.items())
+    return wording(
+        "question.steadiness" if apart else "question.same_steadiness",
+        arm=arm,
+        values=values,
+        first=first,
+        apart=", ".join(apart),
+        seeds=wording("claim.provisional" if len(seeds) < PROVISIONAL else "claim.seeds", seeds=len(seeds)),
+    )
+
+
+def _variance(runs: StudyRuns, run: Run) -> float | None:
+    """Return the variance of a run's training loss about its line over the last quarter, None with too few points."""
+    found = steadiness(runs.history(run, "train/loss"))
+    return None if found is None else found[0]

@@ -25,19 +25,21 @@ def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] |
 
 @dataclass(frozen=True)
 class MadeRuns(StudyRuns):
-    """Runs without a store; `histories` holds curves by uid and metric, and a tag of the study's run where its texts were taken from."""
+    """Runs without a store: `files` holds the study's artifacts, by name, as what JSON says; `curves` histories by uid and metric."""
 
-    histories: Mapping[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict[tuple[str, str], list[tuple[int, float]]])
+    files: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    curves: Mapping[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict[tuple[str, str], list[tuple[int, float]]])
 
     def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
-        return list(self.histories.get((run.uid, metric), ()))
+        return self.curves.get((run.uid, metric), [])
 
     @contextmanager
     def artifact(self, run: Run, name: str) -> Generator[Path | None]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
-            path.write_text(json.dumps({"data": {"japanese": {"role": "adapt", "path": run.tags["texts"]}}}))
-            yield path if name == "origins.json" else None
+            if run.kind == "study" and name in self.files:
+                path.write_text(json.dumps(self.files[name]))
+            yield path if path.exists() else None
 
 
 def make_study(
@@ -45,8 +47,9 @@ def make_study(
 ) -> MadeRuns:
     """Return a study whose runs are these; its name is that of the first one's uid."""
     name = trials[0].uid.split("/")[0]
-    parent = make_run(name, {}, model=model, texts=texts, objective="eval/perplexity", direction="minimize")
-    return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates)
+    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction="minimize")
+    files = {"origins.json": {"data": {"japanese": {"role": "adapt", "path": texts}}}}
+    return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates, files)
 
 
 def make_seeds(trial: Run, metric: str, values: list[float]) -> tuple[Run, ...]:

@@ -1,7 +1,9 @@
 """The decision card: conditions go to the method that measured better beyond chance, and nothing is said that was not measured."""
 
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from analysis.card import Card, make_card
 from analysis.difference import measure_difference
 from analysis.questions import Statistics
-from analysis.sensitivity import RankKnee
+from analysis.sensitivity import Ablation, Effect, RankKnee
 from analysis.verdict import Verdict
 from analysis.wording import read_wording
 from hikaku.tracking import Run, StudyRuns
@@ -167,3 +169,31 @@ def test_the_third_question_needs_schedules_with_the_same_seeds() -> None:
     )
     trials = [make_run(f"toy/lora/{n}", {}, {"schedule.shape": shape}) for n, shape in enumerate(("linear", "cosine"))]
     assert "(cosine, linear), but not each with the same seeds" in make(make_study(trials, model="toy")).answers[2].text
+
+
+@pytest.mark.parametrize(("factor", "told"), [(3.0, "constant differ from cosine by more than chance"), (1.0, "none differs from cosine")])
+def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told: str) -> None:
+    settings = [{"schedule.shape": shape, "seed": seed} for shape in ("cosine", "constant") for seed in range(5)]
+    trials = [make_run(f"toy/lora/{n}", {"eval/nats_per_token": 3.0, "eval/perplexity": 20.0}, each) for n, each in enumerate(settings)]
+
+    def curve(shape: str, seed: int) -> list[tuple[int, float]]:
+        """Fall along a line with a zigzag about it, wider by the factor where the schedule is constant; seeds differ a little."""
+        width = 0.1 * (factor if shape == "constant" else 1.0)
+        return [(step, 3.0 - 0.01 * step + width * (-1) ** step * (1 + 0.01 * ((5 * seed + step * len(shape)) % 7))) for step in range(41)]
+
+    curves = {(run.uid, "train/loss"): curve(each["schedule.shape"], each["seed"]) for run, each in zip(trials, settings, strict=True)}
+    space = {
+        name: {"attributes": {"choices": choices}}
+        for name, choices in (("schedule.shape", ["cosine", "constant"]), ("seed", list(range(5))))
+    }
+    runs = replace(make_study(trials, model="toy"), files={"lora.json": space}, curves=curves)
+    found = Statistics(
+        ablations=(Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, {}, 0),)),)
+    )
+    answer = make(runs, found).answers[2]
+    assert answer.state == "answered"
+    assert told in answer.text
+    shown = re.search(r"cosine (\d\.\d+)", answer.text)
+    assert shown
+    assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
+    assert make(replace(runs, curves={}), found).answers[2].state == "partly answered"
