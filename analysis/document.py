@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from analysis.tables import Cell, Table
 
@@ -83,6 +84,16 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return `name`, `title`, the texts in order, and the names of tables and figures."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "texts": [text for block in self.blocks for text in _texts_of(block)],
+            "tables": [block.name for block in self.blocks if isinstance(block, Table)],
+            "figures": [block.name for block in self.blocks if isinstance(block, Figure)],
+        }
+
 
 @dataclass(frozen=True)
 class Document:
@@ -102,3 +113,15 @@ class Document:
     def figures(self) -> Iterator[Figure]:
         """Yield every figure in order."""
         yield from (block for section in self.sections for block in section.blocks if isinstance(block, Figure))
+
+
+def _texts_of(block: Block) -> Iterator[str]:
+    match block:
+        case Paragraph():
+            yield block.text
+        case Points():
+            yield from block.items
+        case Leanings():
+            yield from (f"{each.title}: {item}" for each in block.leanings for item in each.items)
+        case _:
+            pass

@@ -25,6 +25,7 @@ ALWAYS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )  # named for every trial, null where a trial did not reach them
+ARTIFACTS = "report"  # where the report lies among the artifacts of the study's run
 SECTIONS: tuple[Callable[[Findings, Wording], Section | None], ...] = (
     card.verdict,
     answer.answer,
@@ -74,9 +75,9 @@ class Report:
         return render_page(self.document, self.wording)
 
     def as_json(self) -> dict[str, Any]:
-        """Return `study`, `objective`, `base`, `best` (arm -> uid), `openings`, `trials`, and all `tables` of the report.
+        """Return `study`, `objective`, `base`, `best` (arm -> uid), `openings`, `trials`, and the report itself: `sections`, `tables`.
 
-        Numbers that are not finite are null.
+        A section names its tables and figures and holds its texts. Numbers that are not finite are null.
         """
         findings = self.findings
         names = [*ALWAYS, *findings.retained("retention/")]
@@ -88,11 +89,15 @@ class Report:
             "best": {arm: run.uid for arm, run in findings.best.items()},
             "openings": findings.openings,
             "trials": [_trial_json(run, names) for run in findings.runs.trials],
+            "sections": [section.as_json() for section in self.document.sections],
             "tables": {table.name: table.as_json() for table in self.document.tables()},
         }
 
     def write(self, folder: Path) -> Path:
-        """Return the path of report.md after writing it, report.html, report.json, figures/ and tables/ into the folder."""
+        """Return the path of report.md after writing it, report.html, report.json, figures/ and tables/ into the folder.
+
+        The same files become artifacts of the study's run, under report/.
+        """
         files = {"report.md": self.as_markdown(), "report.html": self.as_html()}
         files["report.json"] = json.dumps(self.as_json(), ensure_ascii=False, indent=1, allow_nan=False)
         files |= {f"{FIGURES}/{figure.name}.svg": figure.svg for figure in self.document.figures()}
@@ -101,6 +106,7 @@ class Report:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+        self.findings.runs.add_files(self.findings.runs.parent, folder, files, ARTIFACTS)
         return folder / "report.md"
 
     def _lead(self) -> str:

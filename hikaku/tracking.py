@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,6 +210,11 @@ class StudyRuns:
         names = {item.path for item in self._client.list_artifacts(run.run_id)}
         with tempfile.TemporaryDirectory() as folder:
             yield Path(self._client.download_artifacts(run.run_id, name, folder)) if name in names else None
+
+    def add_files(self, run: Run, folder: Path, names: Iterable[str], place: str) -> None:
+        """Copy files of a folder, by their names in it, to a run's artifacts under `place`; earlier ones of the same name are replaced."""
+        for name in names:
+            self._client.log_artifact(run.run_id, str(folder / name), str((Path(place) / name).parent))
 
 
 def read_study_runs(name: str, uri: str) -> StudyRuns:

@@ -22,7 +22,7 @@ class Bar:
 
 def draw_bars(groups: Mapping[str, Mapping[str, Bar]], colours: Mapping[str, str], label: str) -> Figure:
     """Return horizontal bars, a group a class of text and a bar in it a run; `colours` names the runs, the base without one of an arm."""
-    runs = list(colours)
+    runs = [run for run in colours if any(run in bars for bars in groups.values())]
     thick = 0.8 / len(runs)
     with drawing(height=0.9 + 0.17 * len(groups) * (len(runs) + 1)) as figure:
         axes = figure.subplots()

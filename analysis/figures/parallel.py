@@ -69,4 +69,5 @@ def _place(axes: Axes, index: int, column: "pd.Series[Any]") -> np.ndarray:
 
 
 def _note(axes: Axes, index: int, place: float, text: str) -> None:
-    axes.annotate(text, (index, place), xytext=(5, 0), textcoords="offset points", fontsize=8, color=INK, va="center", zorder=5, gid="note")
+    drawn = axes.annotate(text, (index, place), xytext=(5, 0), textcoords="offset points", fontsize=8, color=INK, va="center", zorder=5)
+    drawn.set_gid(f"note-{axes.figure.axes.index(axes)}-{len(axes.texts)}")  # the page gives notes a halo, for lines pass behind them
