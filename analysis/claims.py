@@ -128,8 +128,9 @@ class _Bench:
             return (finalist.mean(claim.metric.format(key)), finalist.runs) if finalist else (None, ())
         if claim.by == "method":
             return _measure_methods(claim.metric, [finalists.get(method) for method in key.split("_over_")])
-        wanted = claim.where | {claim.by: _plain(key)}
-        trials = [run for run in self.runs.trials if run.tags.get("method") == claim.method and has_params(run, wanted)]
+        every = [run for run in self.runs.trials if run.tags.get("method") == claim.method]
+        fitting = [run for run in every if has_params(run, claim.where)] or every  # what the study did instead is told as a difference
+        trials = [run for run in fitting if has_params(run, {claim.by: _plain(key)})]
         if not varies_by_chance(claim.metric):  # the same for all of them, ended early or not
             chosen = tuple(run for run in trials if claim.metric in run.metrics)[:1]
         else:
@@ -232,7 +233,7 @@ def _compare_values(claim: Claim, measured: Mapping[Key, float]) -> Finding:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
+    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _plain(key: Key) -> Any:

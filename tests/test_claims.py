@@ -53,6 +53,7 @@ def test_measured_values_stand_beside_claims_that_fail_by_themselves(book: Claim
     assert judged["parameters_by_rank"].measured == {str(rank): count for rank, count in counts.items()}
     assert [run.uid for run in judged["parameters_by_rank"].runs] == [trial.uid for trial in trials]
     assert judged["loss_at_the_start"].measured == {"0": 3.4}
+    assert judge(make_study([wide]), book)["parameters_by_rank"].measured == {"16": 8_798_208}  # no trial has the published targets
 
 
 @pytest.mark.parametrize(("lora", "verdict"), [(11.9, "reproduced: within 5 %"), (14.0, "not reproduced: lora is +18.2 % off")])
