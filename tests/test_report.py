@@ -124,3 +124,18 @@ def test_table_has_a_row_per_run(uri: str) -> None:
     table = analysis.load("made", uri)
     assert list(table["uid"]) == ["made/base", *(f"made/{arm}/{n}" for arm in ("lora", "sft") for n in range(3))]
     assert table.set_index("uid").loc["made/lora/2", "eval/perplexity"] == 145.0
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.FAILED, Outcome.DIVERGED])
+def test_a_study_without_a_result_has_a_report_all_the_same(tmp_path: Path, outcome: Outcome | None) -> None:
+    tracker = Tracker(uri := create_store(tmp_path))
+    tracker.write(RunRecord(uid="early", kind="study", name="early", started=1.0))
+    nothing_yet = build_report("early", uri)
+    assert nothing_yet.as_json()["trials"] == []
+    assert "# early" in nothing_yet.as_markdown()
+    tags, metrics = {"arm": "lora", "method": "lora"}, {"eval/perplexity": math.nan} if outcome else {}
+    tracker.write(RunRecord(uid="early/lora/0", kind="trial", name="lora/0", tags=tags, outcome=outcome, metrics=metrics, started=2.0))
+    report = build_report("early", uri)
+    assert report.write(tmp_path / "out").is_file()
+    assert report.as_json()["best"] == {}
+    assert f"| [lora/0] | {outcome or 'running'} | 0 |" in report.as_markdown()

@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.document import Block, Figure, Paragraph, Points, Section
 from analysis.figures.bars import draw_memory
 from analysis.figures.trade_off import COSTS, QUALITY, SCALED, draw_forgetting, draw_trade_off
-from analysis.findings import Findings, short
+from analysis.findings import Findings, finite, short
 from analysis.prices import price_search, price_trials
 from analysis.sections.measures import cell_of, label_of
 from analysis.sections.pictures import picture
@@ -19,8 +19,10 @@ ON_FRONT = ("front", "trial", "scale", "seeds", "cost", "quality", "knee")
 PRICES = ("what", "runs", "tokens", "hours", "gpu_hours", "kwh", "percent", "gpu_hours_per_percent", "kwh_per_percent")
 
 
-def trade_off(findings: Findings, wording: Wording) -> Section:
-    """Return the Pareto fronts, drawn and listed, what they cannot show, and what was paid."""
+def trade_off(findings: Findings, wording: Wording) -> Section | None:
+    """Return the Pareto fronts, drawn and listed, what they cannot show, and what was paid; None where no trial was measured."""
+    if not any(finite(run.metrics, QUALITY) for run in findings.runs.trials):
+        return None
     retained = findings.retained("retention/")
     labels = {name: label_of(name, wording, unit=True) for name in (QUALITY, *COSTS, *retained)}
     table = _plotted(findings)
