@@ -155,6 +155,16 @@ def test_documents_of_another_split_are_kept(folders: tuple[Path, Path], tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["documents.parquet"]
 
 
+def test_scripts_by_document_add_up_to_the_documents_and_to_the_scripts(folders: tuple[Path, Path]) -> None:
+    evaluation = evaluate(load_model(folders[0], "fp32"), folders[1], "test")
+    table = evaluation.documents
+    for total in ("nats", "characters"):
+        by_script = table[[f"{total}/{script}" for script in SCRIPTS]]
+        assert by_script.sum(axis=1).to_numpy() == pytest.approx(table[total].to_numpy(), rel=1e-5)
+        adapted = by_script[table["set"].isin(evaluation.card.adapted)]
+        assert adapted.sum().to_numpy() == pytest.approx(vars(evaluation.scripts)[total], rel=1e-5)
+
+
 @pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
 def test_a_real_model_on_real_texts(tmp_path: Path) -> None:
     """stories260K has never met Japanese: some 24.5 nats a token, which is a perplexity of 4e10."""

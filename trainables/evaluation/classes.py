@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from trainables.corpora.attribution import PARTS, Attribution
@@ -40,6 +42,15 @@ def sum_scripts(attribution: Attribution, nats: Numbers, hits: NDArray[np.bool_]
     classes, right = attribution.characters[:, 0], find_right(attribution.characters, hits)
     counts = np.bincount(classes, minlength=len(SCRIPTS)).astype(float)
     return ClassSums(nats @ attribution.script_shares, counts, counts, np.bincount(classes, right, len(SCRIPTS)).astype(float))
+
+
+def sum_scripts_by_document(attribution: Attribution, nats: Numbers, documents: pd.DataFrame) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield `nats/<script>` and `characters/<script>` [documents] from nats [tokens] and the documents' tokens and characters."""
+    count = len(documents)
+    by_token, by_character = (np.repeat(np.arange(count), documents[unit]) for unit in ("tokens", "characters"))
+    for place, script in enumerate(SCRIPTS):
+        yield f"nats/{script}", np.bincount(by_token, nats * attribution.script_shares[:, place], count)
+        yield f"characters/{script}", np.bincount(by_character[attribution.characters[:, 0] == place], minlength=count)
 
 
 def sum_parts(attribution: Attribution, nats: Numbers, hits: NDArray[np.bool_]) -> ClassSums:

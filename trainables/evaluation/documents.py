@@ -1,7 +1,7 @@
 """The table of measured documents of a run, from which every later statistic is made.
 
 One row per document: set, split, document (its id), stratum, nats (their sum, float64), tokens, characters, bytes (of UTF-8), and
-right_characters, those of which every token was the likeliest.
+right_characters, those of which every token was the likeliest; and by script nats/<script> and characters/<script>.
 """
 
 import os
@@ -10,8 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from hikaku.record import DOCUMENTS_FILE
+from trainables.corpora.scripts import SCRIPTS
 
-COLUMNS = ("set", "split", "document", "stratum", "nats", "tokens", "characters", "bytes", "right_characters")
+COLUMNS = (
+    *("set", "split", "document", "stratum", "nats", "tokens", "characters", "bytes", "right_characters"),
+    *(f"{sum_}/{script}" for sum_ in ("nats", "characters") for script in SCRIPTS),
+)
 
 
 def read_documents(folder: Path) -> pd.DataFrame | None:

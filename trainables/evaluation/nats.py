@@ -21,7 +21,7 @@ from trainables.corpora.attribution import PARTS, load_attribution
 from trainables.corpora.packing import IGNORED
 from trainables.corpora.prepared import Card, Split, load_card, split_folder
 from trainables.corpora.scripts import SCRIPTS
-from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts
+from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts, sum_scripts_by_document
 from trainables.evaluation.documents import COLUMNS
 from trainables.loss import token_nats
 from trainables.model import head_weight, hidden_states
@@ -110,7 +110,8 @@ def evaluate(model: Any, data_folder: Path, split: Split, *, rows_per_pass: int 
         for name in card.sets:
             nats, hits = measure_tokens(model, split_folder(data_folder, name, split), rows_per_pass)
             attribution = load_attribution(split_folder(data_folder, name, split))
-            tables.append(_sum_documents(data_folder, name, split, nats, find_right(attribution.characters, hits)))
+            table = _sum_documents(data_folder, name, split, nats, find_right(attribution.characters, hits))
+            tables.append(table.assign(**dict(sum_scripts_by_document(attribution, nats, table))))
             if name in card.adapted:
                 scripts, parts = scripts + sum_scripts(attribution, nats, hits), parts + sum_parts(attribution, nats, hits)
     finally:
