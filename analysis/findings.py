@@ -7,12 +7,12 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis.difference import ClassDifference, Pairs, compare_classes, compare_pairs, read_pairs
+from analysis.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
 from analysis.finalists import Finalist, find_finalists
 from analysis.loss_grid import read_loss_grid
 from analysis.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
 from analysis.trials import describe, hyperparameters
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, judge
 from hikaku.tracking import Run, StudyRuns
 
 OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
@@ -78,12 +78,17 @@ class Findings:
     @cached_property
     def verdict(self) -> Verdict | None:
         """Return the verdict on LoRA and full fine-tuning; None where they cannot be compared."""
-        return None if self.pairs is None else Verdict(self.pairs.methods, compare_pairs(self.pairs))
+        return None if self.pairs is None else judge(self.pairs, margin=self.margin)
+
+    @property
+    def margin(self) -> float:
+        """Return the share of perplexity that the study lets a method lose and still count as no worse."""
+        return float(self.runs.parent.tags.get("margin", MARGIN))
 
     @cached_property
     def classes(self) -> tuple[ClassDifference, ...]:
         """Return the difference by class of text."""
-        return () if self.pairs is None else compare_classes(self.pairs)
+        return () if self.pairs is None else compare_classes(self.pairs, margin=self.margin)
 
     @cached_property
     def knees(self) -> tuple[RankKnee, ...]:

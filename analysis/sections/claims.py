@@ -1,5 +1,6 @@
 """Published figures beside what this study measured."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from analysis.claim_book import CLAIMS, read_claims
@@ -18,6 +19,8 @@ def claims(findings: Findings, wording: Wording) -> Section | None:
     if not CLAIMS.is_file():
         return None
     book = read_claims()
+    judged = judge_claims(book, findings.runs, wording)
+    counts = ", ".join(f"{count} {word}" for word, count in Counter(each.word for each in judged).most_common())
     rows = tuple(
         (
             each.claim.says,
@@ -27,11 +30,13 @@ def claims(findings: Findings, wording: Wording) -> Section | None:
             each.reason,
             ", ".join(each.claim.source),
         )
-        for each in judge_claims(book, findings.runs, wording)
+        for each in judged
     )
     sources = " ".join(f"{letter}: {source}." for letter, source in book.sources.items())
     columns = tuple(Column(wording(f"claims.{name}")) for name in COLUMNS)
-    return Section("claims", wording("claims.title"), (Paragraph(wording("claims.how")), Table("claims", "", columns, rows, sources)))
+    return Section(
+        "claims", wording("claims.title"), (Paragraph(wording("claims.how", counts=counts)), Table("claims", "", columns, rows, sources))
+    )
 
 
 def _values(values: Mapping[str, float]) -> str:
