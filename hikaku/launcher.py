@@ -188,7 +188,11 @@ class Launch:
     def _report(self) -> Path:
         from analysis.report import build_report
 
-        path = build_report(self.study.name, self._tracking_uri()).write(self.folder)
+        report = build_report(self.study.name, self._tracking_uri())
+        path, found = report.write(self.folder), report.findings
+        knees = (knee for knee in found.knees if knee.seeds > 1)  # an ordinary search has one seed a rank, and no ablation
+        for finding in (*([found.verdict] if found.verdict else []), *knees, *found.ablations):
+            self.say(finding.sentence)
         self.say(f"report: {path}")
         return path
 
