@@ -164,7 +164,8 @@ def _datasets(study: Study, setting: "Setting") -> dict[str, tuple[str, str]]:
 def _describe(study: Study) -> dict[str, str]:
     """Return what a reader of the study's run needs to compare its trials; of several objectives, the first."""
     first = study.objectives[0]
-    return {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
+    told = {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
+    return told | ({"margin": f"{study.finalists.margin:g}"} if study.finalists else {})
 
 
 def _shown_params(params: Mapping[str, Any]) -> dict[str, Any]:
