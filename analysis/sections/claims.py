@@ -40,5 +40,5 @@ def claims(findings: Findings, wording: Wording) -> Section | None:
 
 
 def _values(values: Mapping[str, float]) -> str:
-    """Return figures by what they are of: "lora 11.84, full 11.21"."""
-    return ", ".join(f"{key} {format_cell(value)}".translate(TIED) for key, value in values.items())
+    """Return figures by what they are of: "lora: 11.84, full: 11.21"."""
+    return ", ".join(f"{key}: {format_cell(value)}".translate(TIED) for key, value in values.items())
