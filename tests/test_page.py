@@ -147,10 +147,15 @@ def test_the_study_s_run_carries_the_report(uri: str, folder: Path) -> None:
         assert (kept / "figures" / "forest.svg").is_file()
 
 
-def test_a_browser_opens_it_without_a_request_or_an_error(folder: Path, tmp_path: Path) -> None:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
+@pytest.fixture
+def browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
         pytest.skip("no headless Chromium on this machine")
+    return found
+
+
+def test_a_browser_opens_it_without_a_request_or_an_error(browser: str, folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "net.json"
     command = [browser, *QUIET, f"--log-net-log={log}", f"file://{folder}/report.html"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
@@ -158,3 +163,20 @@ def test_a_browser_opens_it_without_a_request_or_an_error(folder: Path, tmp_path
     assert "CONSOLE" not in done.stderr
     assert 'tabindex="0"' in done.stdout  # its own script ran: columns can be sorted from the keyboard
     assert LOCAL_PAGES not in log.read_text(encoding="utf-8")
+
+
+def test_a_click_sorts_by_value_and_back(browser: str, folder: Path, tmp_path: Path) -> None:
+    click = """<script>
+      const table = document.getElementById("table-answer"), title = table.tHead.rows[0].cells[1];
+      const values = () => { title.click(); return [...table.tBodies[0].rows].map((row) => row.cells[1].dataset.value ?? "absent") };
+      document.title = JSON.stringify([values(), values()]);
+    </script></body>"""
+    page = tmp_path / "clicked.html"
+    page.write_text((folder / "report.html").read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
+    done = subprocess.run([browser, *QUIET, f"file://{page}"], capture_output=True, text=True, check=False, timeout=90)
+    up, down = json.loads(re.findall(r"<title>(.*?)</title>", done.stdout)[0])
+    known = [float(value) for value in up if value != "absent"]
+    assert len(known) > 2
+    assert known == sorted(known)
+    assert [float(value) for value in down if value != "absent"] == known[::-1]
+    assert up[-1] == down[-1] == "absent"
