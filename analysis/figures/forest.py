@@ -11,6 +11,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis.figures.palette import BASE, INK, MUTED, drawing, plain_formatter
 
+SPREAD = 2.5  # times the outermost ratio: how far the axis follows an interval
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -24,9 +26,11 @@ class Ratio:
 
 
 def draw_forest(ratios: Sequence[Ratio], label: str, *, better: tuple[str, str], margin: float, margin_label: str) -> Figure:
-    """Return the ratios on a logarithmic axis around 1; `better` names what lies below 1 and above it, a line stands at 1 + margin."""
-    ends = [each for ratio in ratios for each in (ratio.value, ratio.low, ratio.high) if 0 < each < math.inf]
-    low, high = min([1 / (1 + margin), *ends]), max([1 + 2 * margin, *ends])
+    """Return the ratios on a logarithmic axis around 1; `better` names what lies below 1 and above it, a line stands at 1 + margin.
+
+    An interval that is far wider than the ratios lie apart, as a class of few words has it, leaves the picture with an arrow.
+    """
+    low, high = _find_bounds(ratios, margin)
     with drawing(height=1.1 + 0.3 * len(ratios)) as figure:
         axes = figure.subplots()
         axes.axvline(1, color=MUTED, linewidth=1)
@@ -34,7 +38,11 @@ def draw_forest(ratios: Sequence[Ratio], label: str, *, better: tuple[str, str],
         axes.text(1 + margin, len(ratios) - 0.5, f" {margin_label}", color=MUTED, fontsize=8, va="bottom")
         for row, ratio in enumerate(ratios):
             if math.isfinite(ratio.low) and math.isfinite(ratio.high):
-                axes.plot([ratio.low, ratio.high], [row, row], color=INK, linewidth=2.6 if ratio.is_whole else 1.5, solid_capstyle="butt")
+                seen = [max(ratio.low, low), min(ratio.high, high)]
+                axes.plot(seen, [row, row], color=INK, linewidth=2.6 if ratio.is_whole else 1.5, solid_capstyle="butt")
+                for end, mark in ((low, "<"), (high, ">")):
+                    if ratio.low < low if end == low else ratio.high > high:
+                        axes.plot(end, row, marker=mark, color=INK, markersize=5)
             mark = "D" if ratio.is_whole else "o"
             axes.plot(ratio.value, row, marker=mark, color=INK, markersize=7 if ratio.is_whole else 5.5)
         axes.set_xscale("log")
@@ -50,3 +58,11 @@ def draw_forest(ratios: Sequence[Ratio], label: str, *, better: tuple[str, str],
         axes.set_title(f"← {better[0]}", loc="left", fontweight="normal", color=MUTED)
         axes.set_title(f"{better[1]} →", loc="right", fontweight="normal", color=MUTED)
     return figure
+
+
+def _find_bounds(ratios: Sequence[Ratio], margin: float) -> tuple[float, float]:
+    """Return the axis's ends: all intervals, as far as they stay within SPREAD of the outermost ratio on their side."""
+    values = [ratio.value for ratio in ratios if 0 < ratio.value < math.inf]
+    ends = [each for ratio in ratios for each in (ratio.low, ratio.high) if 0 < each < math.inf]
+    least, most = min([1 / (1 + margin), *values]), max([1 + 2 * margin, *values])
+    return max(min([least, *ends]), least / SPREAD), min(max([most, *ends]), most * SPREAD)
