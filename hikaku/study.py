@@ -123,9 +123,7 @@ class Finalists(Section):
 
     best: int = Field(default=1, ge=1, description="trials of each arm")
     seeds: int = Field(default=3, ge=1, description="times that each is trained again; fewer than five are provisional")
-    margin: float = Field(
-        default=0.05, gt=0, lt=1, description="share of perplexity that a method may lose and still count as no worse"
-    )
+    margin: float = Field(default=0.05, gt=0, lt=1, description="share of perplexity that a method may lose and still count as no worse")
 
 
 class Tracking(Section):
