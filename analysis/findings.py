@@ -1,5 +1,6 @@
 """What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class Findings:
     def verdict(self) -> Verdict | None:
         """Return the verdict on LoRA and full fine-tuning; None where they cannot be compared."""
         return None if self.pairs is None else judge(self.pairs, margin=self.margin)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return how much each metric counts in the study's score; empty where it wants none."""
+        return json.loads(self.runs.parent.tags.get("weights", "{}"))
 
     @property
     def margin(self) -> float:

@@ -165,7 +165,9 @@ def _describe(study: Study) -> dict[str, str]:
     """Return what a reader of the study's run needs to compare its trials; of several objectives, the first."""
     first = study.objectives[0]
     told = {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
-    return told | ({"margin": f"{study.finalists.margin:g}"} if study.finalists else {})
+    if study.finalists:
+        told["margin"] = f"{study.finalists.margin:g}"
+    return told | ({"weights": json.dumps(study.weights)} if study.weights else {})
 
 
 def _shown_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,6 +150,9 @@ class Study(Section):
     )
     similarity: Similarity | None = None
     finalists: Finalists | None = None
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="how much each metric counts in the report's score; no part of a study's identity"
+    )
     resources: Resources = Resources()
     seed: int = Field(default=42, ge=0)
     tracking: Tracking = Tracking()
@@ -222,9 +225,9 @@ class Study(Section):
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.
 
         Precision is resolved, and texts and model stand by their content's digest in place of their path. Left out is what
-        does not change a trial: description, finalists, resources, tracking, storage.
+        does not change a trial: description, finalists, weights, resources, tracking, storage.
         """
-        plain = self.model_dump(mode="json", exclude={"description", "finalists", "resources", "tracking", "storage"})
+        plain = self.model_dump(mode="json", exclude={"description", "finalists", "weights", "resources", "tracking", "storage"})
         plain["training"]["precision"] = precision
         plain["model"].pop("path")
         plain["model"]["digest"] = model_digest

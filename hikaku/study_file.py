@@ -170,7 +170,7 @@ def _describe(errors: Sequence[ErrorDetails], first: ErrorDetails) -> str:
 def _refuse_below(draft: Draft, where: Location, message: str) -> StudyFileError:
     """Return the error at the key a message begins with (`key: got …`), below the location pydantic knows."""
     key, colon, rest = message.partition(": ")
-    if colon and re.fullmatch(r"[\w.-]+", key):
+    if colon and re.fullmatch(r"[\w./-]+", key):
         return draft.refuse(draft.find(key, where), rest)
     return draft.refuse(where, message)
 

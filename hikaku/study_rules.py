@@ -28,7 +28,7 @@ ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Preci
 def check_study(study: "Study") -> None:
     """Check every rule in turn. Raises ValueError for the first that is broken."""
     rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
-    for rule in (*rules, check_objectives, check_constraints, check_grids):
+    for rule in (*rules, check_objectives, check_constraints, check_weights, check_grids):
         rule(study)
 
 
@@ -51,6 +51,16 @@ def check_spaces(study: "Study") -> None:
                 raise refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
             if arm.space.root[scales[0]].when:
                 raise refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
+
+
+def check_weights(study: "Study") -> None:
+    """A score is made of metrics that have a better and a worse, and one of them at least counts."""
+    for metric in study.weights:
+        _check_metric(study, f"weights.{metric}", metric)
+        if definition_of(metric).direction == "none":
+            raise refusal(f"weights.{metric}", "a metric of which neither more nor less is better", "one with a direction")
+    if study.weights and not any(study.weights.values()):
+        raise refusal("weights", "none above 0", "at least one, or no weights at all")
 
 
 def check_seeds(study: "Study") -> None:

@@ -133,6 +133,8 @@ BROKEN = (
     Broken("stratum without values", "  reduction_factor: 2", "  stratum: optimizer.learning_rate", "pruning.stratum", "a range"),
     Broken("several objectives while pruning", "  - metric: eval/bits_per_character", "  - metric: eval/bits_per_character\n  - metric: retention/english", "pruning", "no pruning with several objectives", "pruning:"),
     Broken("unknown metric", "  - metric: eval/bits_per_character", "  - metric: eval/perplexty", "objectives.0.metric", "did you mean 'eval/perplexity'?"),
+    Broken("weight of a stranger", "objectives:", "weights: {eval/perplexty: 1}\nobjectives:", "weights.eval/perplexty", "did you mean 'eval/perplexity'?", "weights:"),
+    Broken("no weight counts", "objectives:", "weights: {eval/perplexity: 0}\nobjectives:", "weights", "at least one", "weights:"),
     Broken("unknown script", "  - metric: eval/bits_per_character", "  - metric: script/kanzi/accuracy", "objectives.0.metric", "script/kanji/accuracy"),
     Broken("objective on the test split", "  - metric: eval/bits_per_character", "  - metric: test/perplexity", "objectives.0.metric", "never sees the test split"),
     Broken("wrong direction", "  - metric: eval/bits_per_character", "  - {metric: eval/perplexity, direction: maximize}", "objectives.0.direction", "minimize, for eval/perplexity"),

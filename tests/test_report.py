@@ -29,7 +29,12 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     tracker = Tracker(uri)
     openings = folder / "openings.jsonl"
     openings.write_text('{"uid": "made/base"}\n{"uid": "made/lora/2"}\n{"uid": "made/sft/0"}\n')
-    tags = {"objective": "eval/bits_per_character", "direction": "minimize", "description": "A study made by hand."}
+    tags = {
+        "objective": "eval/bits_per_character",
+        "direction": "minimize",
+        "description": "A study made by hand.",
+        "weights": '{"eval/perplexity": 3, "retention/english": 1}',
+    }
     tracker.write(
         RunRecord(
             uid="made", kind="study", name="made", tags=tags, artifacts=(openings,), outcome=Outcome.COMPLETED, started=1.0, ended=9.0
@@ -139,3 +144,14 @@ def test_a_study_without_a_result_has_a_report_all_the_same(tmp_path: Path, outc
     assert report.write(tmp_path / "out").is_file()
     assert report.as_json()["best"] == {}
     assert f"| [lora/0] | {outcome or 'running'} | 0 |" in report.as_markdown()
+
+
+def test_a_score_follows_the_studys_weights(report: Report) -> None:
+    table = next(table for table in report.document.tables() if table.name == "scores")
+    assert [column.title.rpartition(" × ")[2] for column in table.columns[3:]] == ["0.75", "0.25"]
+    assert [row[0] for row in table.rows] == ["sft/0", "lora/2", "lora/0"]  # 120, 145 and 150; all retain the same
+    for row in table.rows:
+        _, _, score, perplexity, retention = row
+        assert isinstance(perplexity, float)
+        assert isinstance(retention, float)
+        assert score == pytest.approx(0.75 * perplexity + 0.25 * retention)

@@ -10,7 +10,7 @@ from analysis.prices import price_search, price_trials
 from analysis.sections.measures import cell_of, label_of
 from analysis.sections.pictures import picture
 from analysis.tables import Cell, Column, Table
-from analysis.trade_off import FRONTS, Front, collect_points, find_blind_spots, trace_front
+from analysis.trade_off import FRONTS, Front, collect_points, find_blind_spots, score_points, trace_front
 from analysis.wording import Wording
 
 PARTS = ("weights", "optimizer", "gradients", "activations")
@@ -37,6 +37,7 @@ def trade_off(findings: Findings, wording: Wording) -> Section | None:
         _volumes(fronts, findings, wording) if fronts else None,
         Paragraph(wording("trade_off.blind")) if blind else None,
         Points(blind) if blind else None,
+        _scores(findings, wording) if findings.weights else None,
         _memory(findings, wording),
         _prices(findings, wording),
     ]
@@ -79,6 +80,19 @@ def _volumes(fronts: list[Front], findings: Findings, wording: Wording) -> Table
     )
     rows = tuple((label_of(front.metrics[0], wording, unit=True), *(front.hypervolume.get(name) for name in named)) for front in fronts)
     return Table("hypervolumes", wording("front.volume"), columns, rows)
+
+
+def _scores(findings: Findings, wording: Wording) -> Table:
+    """Return the points by the study's own weights, the best first, with what each metric adds."""
+    weights = findings.weights
+    total = sum(weights.values())
+    head = [Column(wording(f"score.{name}"), wording.find(f"score.{name}_means")) for name in ("trial", "scale", "score")]
+    merits = [Column(f"{label_of(name, wording)} × {weight / total:.2g}", wording("score.merit_means")) for name, weight in weights.items()]
+    rows = tuple(
+        (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights))
+        for each in score_points(collect_points(findings.runs), weights)
+    )
+    return Table("scores", wording("score.title"), (*head, *merits), rows)
 
 
 def _prices(findings: Findings, wording: Wording) -> Table:
