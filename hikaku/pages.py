@@ -16,7 +16,7 @@ HERE = "127.0.0.1"
 def open_mlflow(uri: str, study: str | None = None, port: int = 5000) -> int:
     """Serve MLflow's pages, those of a study first where one is named; return the server's exit code."""
     experiment = find_experiment(uri, study) if study else None
-    print(f"MLflow: http://{HERE}:{port}" + (f"/#/experiments/{experiment}" if experiment else ""), flush=True)  # noqa: T201
+    print(f"MLflow: http://{HERE}:{port}" + (f"/#/experiments/{experiment}/runs" if experiment else ""), flush=True)  # noqa: T201
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HERE, "--port", str(port), "--workers", "1"]
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(command, check=False).returncode

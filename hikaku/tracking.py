@@ -28,6 +28,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 UID, KIND, WRITTEN, PARENT = "hikaku.uid", "hikaku.kind", "hikaku.written", "mlflow.parentRunId"
 NAME, NOTE, CONTEXT = "mlflow.runName", "mlflow.note.content", "mlflow.data.context"  # as MLflow's pages show them
+TRAINING = ("mlflow.experimentKind", "custom_model_development")  # or MLflow's pages open on those for language agents
 BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
 STATUS: dict[Outcome | None, str] = {
     None: "RUNNING",
@@ -127,6 +128,7 @@ class Tracker:
         if self.uri.startswith("sqlite:///"):
             location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / study).as_uri()
         experiment = found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
+        self._client.set_experiment_tag(experiment, *TRAINING)
         for run in _search(self._client, experiment):
             if UID in run.data.tags:
                 self._runs[run.data.tags[UID]] = run.info.run_id

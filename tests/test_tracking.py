@@ -129,6 +129,9 @@ def test_a_run_is_listed_by_its_name_with_its_uid_and_its_sets(store: str) -> No
     assert inputs is not None
     (given,) = inputs.dataset_inputs
     assert (given.dataset.name, given.dataset.digest, [tag.value for tag in given.tags]) == ("ja", ("ab" * 32)[:32], ["adapt"])
+    experiment = MlflowClient(store).get_experiment_by_name("named")
+    assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # its pages open on training runs
 
 
 def test_a_study_that_is_not_there_is_named(store: str) -> None:
