@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,11 +14,10 @@ from analysis.findings import LOCAL_PAGES
 from analysis.report import Report, build_report
 from analysis.tables import format_cell
 from hikaku.tracking import create_store, read_study_runs
+from tests.browser import check_quiet, open_page
 from tests.judged_study import NAME, SEEDS, write_judged_study
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FIGURES = ("forest", "trade_off", "forgetting", "memory", "loss_curves", "learning_rate", "rank", "scripts", "strata", "parallel")
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-logging=stderr", "--dump-dom")
 NUMBER = re.compile(r"\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -147,25 +145,11 @@ def test_the_study_s_run_carries_the_report(uri: str, folder: Path) -> None:
         assert (kept / "figures" / "forest.svg").is_file()
 
 
-@pytest.fixture
-def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no headless Chromium on this machine")
-    return found
+def test_a_browser_opens_it_without_a_request_or_an_error(folder: Path, tmp_path: Path) -> None:
+    check_quiet(folder / "report.html", tmp_path)
 
 
-def test_a_browser_opens_it_without_a_request_or_an_error(browser: str, folder: Path, tmp_path: Path) -> None:
-    log = tmp_path / "net.json"
-    command = [browser, *QUIET, f"--log-net-log={log}", f"file://{folder}/report.html"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
-    assert done.returncode == 0
-    assert "CONSOLE" not in done.stderr
-    assert 'tabindex="0"' in done.stdout  # its own script ran: columns can be sorted from the keyboard
-    assert LOCAL_PAGES not in log.read_text(encoding="utf-8")
-
-
-def test_a_click_sorts_by_value_and_back(browser: str, folder: Path, tmp_path: Path) -> None:
+def test_a_click_sorts_by_value_and_back(folder: Path, tmp_path: Path) -> None:
     click = """<script>
       const table = document.getElementById("table-answer"), title = table.tHead.rows[0].cells[2];
       const values = () => { title.click(); return [...table.tBodies[0].rows].map((row) => row.cells[2].dataset.value ?? "absent") };
@@ -173,8 +157,7 @@ def test_a_click_sorts_by_value_and_back(browser: str, folder: Path, tmp_path: P
     </script></body>"""
     page = tmp_path / "clicked.html"
     page.write_text((folder / "report.html").read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
-    done = subprocess.run([browser, *QUIET, f"file://{page}"], capture_output=True, text=True, check=False, timeout=90)
-    up, down = json.loads(re.findall(r"<title>(.*?)</title>", done.stdout)[0])
+    up, down = json.loads(re.findall(r"<title>(.*?)</title>", open_page(page).stdout)[0])
     known = [float(value) for value in up if value != "absent"]
     assert len(known) > 2
     assert known == sorted(known)

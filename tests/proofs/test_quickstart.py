@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from analysis.report import build_report
+from tests.browser import check_quiet
+
 pytestmark = pytest.mark.proof
 ROOT = Path(__file__).parents[2]
 STUDY = "studies/quickstart.yaml"
@@ -95,6 +98,19 @@ def test_japanese_is_measured_by_script_word_and_stratum_on_every_trial(place: P
     text = (place / "state" / "quickstart" / "report.md").read_text(encoding="utf-8")
     for part in ("## By script", "## By part of speech", "## By stratum", "retention/english", "## What they write", "- best sft: "):
         assert part in text
+
+
+def test_a_browser_opens_the_report_without_a_request_or_an_error(place: Path, printed: str, tmp_path: Path) -> None:
+    page = place / "state" / "quickstart" / "report.html"
+    text = page.read_text(encoding="utf-8")
+    assert "provisional" in text
+    assert text.count("<svg") >= 8
+    check_quiet(page, tmp_path)
+
+
+def test_the_report_comes_again_from_the_store_alone(place: Path, printed: str, tmp_path: Path) -> None:
+    again = build_report("quickstart", f"sqlite:///{place}/state/mlflow.db").write(tmp_path)
+    assert again.read_text(encoding="utf-8") == (place / "state" / "quickstart" / "report.md").read_text(encoding="utf-8")
 
 
 def test_samples_stand_side_by_side_in_mlflow(place: Path, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
