@@ -67,7 +67,8 @@ class Verdict:
         )
         lost = [words("verdict.lost", runs=", ".join(self.lost))] if self.lost else []
         if not found.is_known:
-            return " ".join([said, words("verdict.unknown"), *lost])
+            why = words("verdict.unknown_seeds" if found.seeds == 1 else "verdict.unknown_documents")
+            return " ".join([said, why, *lost])
         sure = words(
             "verdict.sure",
             level=f"{found.level:.0%}",

@@ -171,7 +171,7 @@ def test_one_seed_gives_no_verdict(uri: str, tmp_path: Path) -> None:
     assert math.isfinite(verdict.difference.mean)
     assert (verdict.word, verdict.better, verdict.is_non_inferior, verdict.is_provisional) == ("no verdict", None, None, False)
     assert verdict.sentence.startswith("On 30 test documents, one seed, LoRA's perplexity is ")
-    assert verdict.sentence.endswith("more than one document.")
+    assert verdict.sentence.endswith("(finalists: {seeds: 5}).")
     assert {each.word for each in compare_classes(pairs)} == {"no verdict"}
 
 
