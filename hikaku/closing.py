@@ -40,7 +40,7 @@ def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "m
 
 def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:
     """Return each rung's Spearman correlation with the final value, over the completed trials, which alone have one."""
-    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+    from scipy import stats
 
     library: Any = stats
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]

@@ -42,7 +42,7 @@ class Encoder:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Encoder, "given", [])
-    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Encoder))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Encoder))
     for module in (answers, similarity):
         monkeypatch.setattr(module, "find_spec", lambda name: name)
     monkeypatch.setattr(similarity, "version", lambda name: "9.9")

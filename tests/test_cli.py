@@ -37,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, module: str, **names: Any) -> None:
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))
 
 
 @pytest.mark.parametrize("words", [["--help"], ["check", "--help"], ["schema"], ["tune", "absent.yaml"]])

@@ -123,7 +123,7 @@ def test_a_value_that_is_no_number_ends_the_trial_as_diverged(tmp_path: Path) ->
     assert referee.finish(at_end.uid, result_of(at_end, Outcome.COMPLETED, 900, **{"eval/perplexity": math.inf})) == Outcome.DIVERGED
     assert referee.finish(by_itself.uid, result_of(by_itself, Outcome.DIVERGED, 0)) == Outcome.DIVERGED
     assert [row.outcome for row in referee.snapshot()] == [Outcome.DIVERGED] * 3
-    assert {trial.state for trial in referee._trials.everywhere()} == {TrialState.FAIL}  # pyright: ignore[reportPrivateUsage]
+    assert {trial.state for trial in referee._trials.everywhere()} == {TrialState.FAIL}
     stored = load_result(Path(at_rung.folder))
     assert stored is not None
     assert stored.outcome == Outcome.DIVERGED
@@ -135,7 +135,7 @@ def test_an_infeasible_rung_ends_the_trial_and_its_constraint_is_told(tmp_path: 
     config = ask(referee)
     assert referee.report(config.uid, rung(config, 100, **{"retention/retained": 0.5})) is False
     assert referee.finish(config.uid, result_of(config, Outcome.PRUNED, 100)) == Outcome.INFEASIBLE
-    (trial,) = [each for each in referee._trials.everywhere() if each.state.is_finished()]  # pyright: ignore[reportPrivateUsage]
+    (trial,) = [each for each in referee._trials.everywhere() if each.state.is_finished()]
     assert trial.state == TrialState.PRUNED
     assert trial.constraints == {"retention/retained at_least 0.9": pytest.approx(0.4)}
 
@@ -144,7 +144,7 @@ def test_pruned_trials_carry_their_constraint(tmp_path: Path) -> None:
     study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": -10}], budget={"trials": 8, "tokens": 900})
     run_study(study, tmp_path)
     referee = make_referee(study, tmp_path)
-    pruned = [trial for trial in referee._trials.everywhere() if trial.state == TrialState.PRUNED]  # pyright: ignore[reportPrivateUsage]
+    pruned = [trial for trial in referee._trials.everywhere() if trial.state == TrialState.PRUNED]
     assert pruned
     assert all(trial.constraints for trial in pruned)
 
@@ -167,7 +167,7 @@ def test_several_objectives_are_told_without_pruning(tmp_path: Path) -> None:
     ended = run_study(study, tmp_path)
     assert {outcome for outcome, _ in ended.values()} == {Outcome.COMPLETED}
     referee = make_referee(study, tmp_path)
-    assert all(len(trial.values) == 2 for trial in referee._trials.everywhere())  # pyright: ignore[reportPrivateUsage]
+    assert all(len(trial.values) == 2 for trial in referee._trials.everywhere())
     assert set(referee.best()) == {"lora", "full"}
 
 
@@ -180,7 +180,7 @@ def test_the_objective_may_be_a_function(tmp_path: Path) -> None:
     referee = make_referee(study, tmp_path)
     config = ask(referee)
     run_to_end(referee, config)
-    (trial,) = referee._trials.everywhere()  # pyright: ignore[reportPrivateUsage]
+    (trial,) = referee._trials.everywhere()
     assert trial.value == pytest.approx(2 * metrics_at(config, 900)["eval/perplexity"])
 
 
@@ -198,7 +198,7 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
     whole = run_study(study, tmp_path / "whole")
     referee = make_referee(study, tmp_path / "killed")
     left = [moment]
-    storage = type(referee._trials._storage)  # pyright: ignore[reportPrivateUsage]
+    storage = type(referee._trials._storage)
     for name in (
         "set_trial_user_attr",
         "set_trial_system_attr",
@@ -217,7 +217,7 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
     assert killed, "the study makes fewer writes than that"
     monkeypatch.undo()
     before = {row.uid: row.outcome for row in read_status(study, tmp_path / "killed" / study.name) if row.outcome}
-    referee._lock.release()  # pyright: ignore[reportPrivateUsage]
+    referee._lock.release()
     run_study(study, tmp_path / "killed")
     after = {row.uid: row.outcome for row in read_status(study, tmp_path / "killed" / study.name)}
     assert after == {uid: outcome for uid, (outcome, _) in whole.items()}
@@ -228,12 +228,12 @@ def test_an_end_that_was_decided_but_not_told_is_told_on_opening(tmp_path: Path,
     study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": 0.9}])
     referee = make_referee(study, tmp_path)
     config = ask(referee)
-    monkeypatch.setattr(referee, "_tell", lambda uid: (_ for _ in ()).throw(Killed))  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(referee, "_tell", lambda uid: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         referee.report(config.uid, rung(config, 100, **{"retention/retained": 0.5}))
     referee.close(finished=False)
     reopened = make_referee(study, tmp_path)
-    (trial,) = reopened._trials.everywhere()  # pyright: ignore[reportPrivateUsage]
+    (trial,) = reopened._trials.everywhere()
     assert trial.state == TrialState.PRUNED
     assert trial.constraints
     assert [row.outcome for row in reopened.snapshot()] == [Outcome.INFEASIBLE]

@@ -69,7 +69,7 @@ def test_similarity_is_the_mean_cosine_and_names_model_and_revision(monkeypatch:
             assert not show_progress_bar
             return np.array([[1.0, 0.0] if text == "東" else [0.6, 0.8] for text in texts])
 
-    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Encoder))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Encoder))
     monkeypatch.setattr(similarity, "find_spec", lambda name: name)
     monkeypatch.setattr(similarity, "version", lambda name: "9.9")
     figure = semantic_similarity(["東", "東"], ["東", "西"], "own/encoder", REVISION)
