@@ -6,6 +6,7 @@ RUN apt-get update \
 WORKDIR /hikaku
 COPY pyproject.toml constraints.txt Makefile README.md ./
 COPY hikaku hikaku
+COPY records records
 COPY search_spaces search_spaces
 COPY trainables trainables
 COPY analysis analysis

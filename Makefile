@@ -3,19 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup quickstart test check format docs proofs benchmarks schema clean
+.PHONY: help setup quickstart test check format docs proofs benchmarks clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## make .venv and install hikaku with exact versions
 
+# editable_mode=compat puts this folder on Python's path: with setuptools' own finder a mere folder named records/ or analysis/ in the
+# working directory would hide the package.
 # torch first: with it in place, nothing below asks the index for a newer build with CUDA in it
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hikaku needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=compat --editable '.[dev]'
 	@touch $(STAMP)
 
 quickstart: setup  ## search LoRA against full fine-tuning on the embedded model, and show the answer
@@ -38,7 +40,7 @@ format: setup  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .
 
 docs: setup  ## write the generated pages of docs/
-	$(BIN)/python -m hikaku.metrics > docs/metrics.md
+	$(BIN)/python -m records.metrics > docs/metrics.md
 
 benchmarks: setup  ## measure one training step on this machine and write docs/benchmarks.md
 	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md

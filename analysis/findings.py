@@ -8,13 +8,13 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
-from analysis.finalists import Finalist, find_finalists
-from analysis.loss_grid import read_loss_grid
-from analysis.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
+from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
+from analysis.statistics.finalists import Finalist, find_finalists
+from analysis.statistics.loss_grid import read_loss_grid
+from analysis.statistics.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
+from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
-from analysis.verdict import Verdict, judge
-from hikaku.tracking import Run, StudyRuns
+from records.runs import Run, StudyRuns
 
 OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
 LOCAL_PAGES = "http://127.0.0.1:5000"  # where `hikaku ui` serves MLflow's pages of a store that is a file

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from hikaku.places import state_root
-from hikaku.tracking import Run, create_store, read_study_runs
+from records.places import state_root
+from records.runs import Run, read_study_runs
+from records.tracking import create_store
 
 HYPERPARAMETERS = ("method.", "optimizer.", "schedule.", "batch.")
 

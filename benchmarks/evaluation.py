@@ -24,17 +24,17 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from trainables.corpora.attribution import attribute, load_attribution
-from trainables.corpora.packing import IGNORED
-from trainables.corpora.prepare import prepare_data
-from trainables.corpora.prepared import split_folder
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet
-from trainables.corpora.tokens import load_text_tokenizer
-from trainables.embedded import ensure_embedded
+from trainables.corpora.tokens.attribution import attribute, load_attribution
+from trainables.corpora.tokens.folder import split_folder
+from trainables.corpora.tokens.packing import IGNORED
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
+from trainables.corpora.tokens.writing import prepare_data
 from trainables.evaluation.nats import evaluate, plan_passes
-from trainables.loss import linear_cross_entropy
-from trainables.model import head_weight, hidden_states, load_model
+from trainables.models.embedded import ensure_embedded
+from trainables.models.loss import linear_cross_entropy
+from trainables.models.model import head_weight, hidden_states, load_model
 
 SEQUENCE, ROWS = 256, 8
 START, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"

@@ -1,4 +1,4 @@
-"""How often the statistics of analysis/crossed.py err in made worlds of which the truth is known.
+"""How often the statistics of analysis/statistics/crossed.py err in made worlds of which the truth is known.
 
 A world is a study's finalists on test documents: differences of nats [documents, seeds] whose true mean per token is known. In every
 setting many worlds are drawn and three promises are counted: the 95 % interval holds the truth, "different" is not said where there is
@@ -21,7 +21,7 @@ from typing import cast
 import numpy as np
 from scipy import stats
 
-from analysis.crossed import Numbers, estimate, resample
+from analysis.statistics.crossed import Numbers, estimate, resample
 
 START, END = "<!-- known worlds: begin -->", "<!-- known worlds: end -->"
 MARGIN = math.log(1.05)  # nats per token

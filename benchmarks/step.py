@@ -1,8 +1,8 @@
 """One training step of a model shape, ours beside transformers + PEFT as their documents show it, in one run.
 
-Ours is the backbone's forward with the chunked loss of `trainables.loss`; the peer is `model(input_ids, labels=labels).loss`, which holds
-the logits whole. Both train the same random weights with AdamW on the same tokens, alternating, and medians are reported. Needs torch,
-transformers and peft alone: no Ray, no DeepSpeed.
+Ours is the backbone's forward with the chunked loss of `trainables.models.loss`; the peer is `model(input_ids, labels=labels).loss`, which
+holds the logits whole. Both train the same random weights with AdamW on the same tokens, alternating, and medians are reported.
+Needs torch, transformers and peft alone: no Ray, no DeepSpeed.
 
     python benchmarks/step.py --shape small --rows 8 --length 256
     python benchmarks/step.py --shape qwen2.5-0.5b --rows 4 --length 2048 --precision bf16 --checkpointing      on a GPU
@@ -23,13 +23,15 @@ from typing import Any, cast
 
 import torch
 
-from trainables.efficiency import GIB
-from trainables.live_tensors import LiveTensors, storage_bytes
-from trainables.loss import linear_cross_entropy
-from trainables.methods import Full, Lora
-from trainables.model import DTYPES, head_weight, hidden_states
-from trainables.model_shape import ModelShape, flops_per_token, read_model_shape
-from trainables.pretraining import build_qwen2
+from trainables.costs import GIB, flops_per_token
+from trainables.group import DTYPES
+from trainables.methods.full import Full
+from trainables.methods.lora import Lora
+from trainables.models.loss import linear_cross_entropy
+from trainables.models.model import head_weight, hidden_states
+from trainables.models.pretraining import build_qwen2
+from trainables.shape import ModelShape, read_model_shape
+from trainables.training.live_tensors import LiveTensors, storage_bytes
 
 SHAPES = {
     "small": ModelShape(128, 6, 4, 2, 32, 352, 2000, tied_embeddings=True, attention_bias=True, context=1024),

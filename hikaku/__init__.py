@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hikaku.launcher import StudySummary
-    from hikaku.study import Study
+    from hikaku.search.launcher import StudySummary
+    from hikaku.study.study import Study
 
 __all__ = ["read_study", "run"]
 
 
 def read_study(path: str | Path, overrides: Sequence[str] = ()) -> "Study":
     """Return the study a file describes, with `a.b=c` overrides laid over it. Raises ValueError, one line, for what is wrong."""
-    from hikaku import study_file
+    from hikaku.study import reading as study_file
 
     return study_file.read_study(Path(path), overrides)
 
 
 def run(study: "Study", *, state: Path | None = None, address: str | None = None) -> "StudySummary":
     """Return the summary of a study after running, or resuming, it to its end: `hikaku tune` for notebooks."""
-    from hikaku.launcher import run_study
+    from hikaku.search.launcher import run_study
 
     return run_study(study, state=state, address=address)

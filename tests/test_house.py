@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from hikaku.doctor import examine
-from hikaku.metrics import CLASSES, METRICS, definition_of, render_metrics
-from trainables.corpora.attribution import PARTS
-from trainables.corpora.complexity import COMPLEXITY, LENGTHS
-from trainables.corpora.scripts import SCRIPTS
-
-ROOT = Path(__file__).parents[1]
+from hikaku.commands.doctor import examine
+from records.metrics import CLASSES, METRICS, definition_of, render_metrics
+from tests.support.tree import ROOT
+from trainables.corpora.language.complexity import COMPLEXITY, LENGTHS
+from trainables.corpora.language.scripts import SCRIPTS
+from trainables.corpora.tokens.attribution import PARTS
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainables.methods import Full, Lora
+from trainables.methods.full import Full
+from trainables.methods.lora import Lora
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
@@ -33,7 +34,7 @@ class Model(Section):
 
 
 class Data(Section):
-    """The prepared data: see `trainables/corpora/prepared.py` for the folder's layout."""
+    """The prepared data: see `trainables/corpora/tokens/folder.py` for the folder's layout."""
 
     folder: str
     base_result_folder: str = Field(default="", description="folder of the base's result.json; empty for the base itself")

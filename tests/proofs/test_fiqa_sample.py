@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hikaku.tracking import StudyRuns, read_study_runs
-from trainables.corpora.prepared import load_card
+from records.runs import StudyRuns, read_study_runs
+from tests.support.tree import ROOT
+from trainables.corpora.tokens.folder import load_card
 
 pytestmark = pytest.mark.proof
-ROOT = Path(__file__).parents[2]
 STUDY = "studies/fiqa_sample.yaml"
 REAL_ROWS = {"embedded": "null", "format": "jsonl", "prompt_field": "question", "text_field": "answer"}
 

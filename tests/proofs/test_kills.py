@@ -12,14 +12,14 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hikaku.record import Outcome
-from hikaku.study import Study
-from hikaku.study_file import read_study
-from hikaku.tracking import StudyRuns, read_study_runs
-from hikaku.trial_store import outcome_of, read_status
+from hikaku.search.trial_store import outcome_of, read_trials
+from hikaku.study.reading import read_study
+from hikaku.study.study import Study
+from records.results import Outcome
+from records.runs import StudyRuns, read_study_runs
+from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.proof
-ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies" / "smoke.yaml"
 CHANGES = ["budget.trials=4"]
 
@@ -30,7 +30,7 @@ def start(state: Path) -> subprocess.Popen[bytes]:
 
 
 def ended(study: Study, state: Path) -> dict[str, Outcome]:
-    return {row.uid: row.outcome for row in read_status(study, state / study.name) if row.outcome is not None}
+    return {row.uid: row.outcome for row in read_trials(study, state / study.name) if row.outcome is not None}
 
 
 def wait_for(happens: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
@@ -65,7 +65,7 @@ def moments(study: Study, state: Path) -> dict[str, Callable[[], bool]]:
     return {
         "the store of trials is there": (folder / "optuna.db").exists,
         "the base is measured": (folder / "base" / "result.json").exists,
-        "a first rung is reported": lambda: any(row.rung for row in read_status(study, folder)),
+        "a first rung is reported": lambda: any(row.rung for row in read_trials(study, folder)),
         "three trials have ended": lambda: len(ended(study, state)) >= 3,
         "the test split is being opened": (folder / "openings.jsonl").exists,
     }

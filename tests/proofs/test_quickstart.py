@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from analysis.report import build_report
-from tests.browser import check_quiet
+from analysis.report.report import build_report
+from tests.support.browser import check_quiet
+from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.proof
-ROOT = Path(__file__).parents[2]
 STUDY = "studies/quickstart.yaml"
 SEEDS = 3  # of each finalist
 PROMISED = (

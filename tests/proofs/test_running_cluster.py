@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.tree import ROOT
+
 pytestmark = pytest.mark.proof
-ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
 STUDY = "studies/smoke.yaml"
 

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainables.corpora.document import Document
+from trainables.corpora.reading.document import Document
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,19 +11,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trainables.corpora.document import Document, Malformed
-from trainables.corpora.encodings import AUTO
-from trainables.corpora.expectation import Expectation
-from trainables.corpora.formats import SUFFIXES, Format, Reading, matches, open_texts
+from trainables.corpora.reading.document import Document, Malformed
+from trainables.corpora.reading.encodings import AUTO
+from trainables.corpora.reading.formats import SUFFIXES, Format, Reading, matches, open_texts
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.templates import read_template
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+TOLERANCE = 0.1  # of means and medians: who counted words, and how, is seldom told
 CLEAN_CARD = "card.json"  # of a folder that `hikaku prepare` wrote: its splits are taken as they are
 
 
@@ -38,6 +39,31 @@ class SplitShares(Section):
 
     validation: float = Field(default=0.1, gt=0, lt=1)
     test: float = Field(default=0.1, gt=0, lt=1)
+
+
+class Expectation(Section):
+    """What a set is said to hold: documents of each split, exactly, and words between blanks of all its texts, within a tenth.
+
+    Checked when the set is read: a file that was cut short, or is another, is refused and not trained on.
+    """
+
+    documents: dict[SplitName, int] = Field(default={}, description="of each split that is named")
+    mean_words: float | None = Field(default=None, gt=0)
+    median_words: float | None = Field(default=None, gt=0)
+
+    def check(self, splits: Mapping[SplitName, Sequence[Document]]) -> None:
+        """Raise ValueError, in one line, for the first thing that the splits do not hold."""
+        for split, count in self.documents.items():
+            held = len(splits.get(split, ()))
+            if held != count:
+                raise ValueError(f"expect.documents.{split}: got {held:,} documents; allowed: {count:,}")
+        if self.mean_words is None and self.median_words is None:
+            return
+        words = [len(document.text.split()) for documents in splits.values() for document in documents]
+        for name, expected, held in (("mean", self.mean_words, mean(words)), ("median", self.median_words, median(words))):
+            if expected is not None and abs(held - expected) > TOLERANCE * expected:
+                least, most = (1 - TOLERANCE) * expected, (1 + TOLERANCE) * expected
+                raise ValueError(f"expect.{name}_words: got {held:.1f} words in a text; allowed: {least:.1f} to {most:.1f}")
 
 
 class DataSet(Section):

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from trainables.config import Similarity
-from trainables.corpora.prepared import load_card, split_folder
-from trainables.corpora.tokens import load_text_tokenizer
+from trainables.corpora.tokens.folder import load_card, split_folder
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
 from trainables.evaluation.similarity import SIMILARITY_ABSENT, semantic_similarity
 

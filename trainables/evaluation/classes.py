@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainables.corpora.attribution import PARTS, Attribution
-from trainables.corpora.scripts import SCRIPTS
+from trainables.corpora.language.scripts import SCRIPTS
+from trainables.corpora.tokens.attribution import PARTS, Attribution
 
 Numbers = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainables.corpora.packing import IGNORED
-from trainables.corpora.prepared import Card, load_card, split_folder
-from trainables.model import head_weight, hidden_states
-from trainables.model_shape import loss_chunk_tokens
+from trainables.corpora.tokens.folder import Card, load_card, split_folder
+from trainables.corpora.tokens.packing import IGNORED
+from trainables.models.model import head_weight, hidden_states
+from trainables.shape import loss_chunk_tokens
 
 REFERENCE_FILE = "reference.safetensors"
 TOKENS = 2048  # of each set, at least one row

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hikaku.record import DOCUMENTS_FILE
-from trainables.corpora.scripts import SCRIPTS
+from records.results import DOCUMENTS_FILE
+from trainables.corpora.language.scripts import SCRIPTS
 
 COLUMNS = (
     *("set", "split", "document", "stratum", "nats", "tokens", "characters", "bytes", "right_characters"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trainables.corpora.prepare import Tokenizer
+from trainables.corpora.tokens.writing import Tokenizer
 from trainables.randomness import derive_seed, own_random_state
 
 

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch import distributed as dist
 
-from trainables.corpora.attribution import PARTS, load_attribution
-from trainables.corpora.packing import IGNORED
-from trainables.corpora.prepared import Card, Split, load_card, split_folder
-from trainables.corpora.scripts import SCRIPTS
+from trainables.corpora.language.scripts import SCRIPTS
+from trainables.corpora.tokens.attribution import PARTS, load_attribution
+from trainables.corpora.tokens.folder import Card, Split, load_card, split_folder
+from trainables.corpora.tokens.packing import IGNORED
 from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts, sum_scripts_by_document
 from trainables.evaluation.documents import COLUMNS
-from trainables.loss import token_nats
-from trainables.model import head_weight, hidden_states
+from trainables.models.loss import token_nats
+from trainables.models.model import head_weight, hidden_states
 
 Pass = tuple[NDArray[np.intp], int]  # rows that are computed together, and the columns that the longest of them fills
 NO_SCRIPTS = ClassSums(*np.zeros((4, len(SCRIPTS))))
@@ -45,7 +45,7 @@ class Evaluation:
     parts: ClassSums
 
     def metrics(self, base: Mapping[str, float] | None) -> dict[str, float]:
-        """Return the metrics of hikaku.metrics that this split gives, those of the adaptation from all its sets together.
+        """Return the metrics of records.metrics that this split gives, those of the adaptation from all its sets together.
 
         `base` is the base's metrics on the same split; retention is told only where they hold the set's bits per byte.
         """

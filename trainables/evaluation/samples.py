@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from hikaku.record import SAMPLES_FILE, write_atomically
-from trainables.corpora.prepare import load_text_tokenizer
-from trainables.corpora.prepared import load_card, split_folder
+from records.files import write_atomically
+from records.results import SAMPLES_FILE
+from trainables.corpora.tokens.folder import load_card, split_folder
+from trainables.corpora.tokens.writing import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
 
 DOCUMENTS, OPENING_CHARACTERS, NEW_TOKENS, EXPECTED_CHARACTERS = 3, 40, 48, 200

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.corpora.prepare import Tokenizer
+from trainables.corpora.tokens.writing import Tokenizer
 from trainables.evaluation.tasks import Continuation, Score
-from trainables.loss import IGNORED, token_nats
-from trainables.model import head_weight, hidden_states
+from trainables.models.loss import IGNORED, token_nats
+from trainables.models.model import head_weight, hidden_states
 
 
 class ModelScorer:

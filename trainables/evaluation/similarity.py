@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from trainables.corpora.japanese import surfaces
+from trainables.corpora.language.japanese import surfaces
 
 SIMILARITY_ABSENT = "absent: sentence-transformers is not installed (pip install 'hikaku[similarity]')"
 

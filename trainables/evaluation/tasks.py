@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hikaku.wording import describe_error, refusal
+from records.refusals import describe_error, refusal
 from trainables.evaluation.similarity import SIMILARITY_ABSENT, describe_words, overlap, semantic_similarity
 
 
@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measured:
-    """A task's metrics, under the names of hikaku.metrics, and the facts without which they mean nothing."""
+    """A task's metrics, under the names of records.metrics, and the facts without which they mean nothing."""
 
     metrics: Mapping[str, float]
     facts: Mapping[str, str | int]

@@ -1,0 +1,254 @@
+"""Published figures beside this study's own: each reproduced, not reproduced, or not comparable, and why.
+
+A claim is judged in this order, and the first thing that can be said is said. A figure that does not follow from the source's own
+figures is not reproduced, whatever anybody measures. One that no pretrained model can give, one that has no formula, or one that this
+study did not measure, or not in the claim's setting, is not comparable. The rest is compared: values within the claim's tolerance,
+orders beyond chance over seeds.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+from analysis.guidance.arithmetic import agrees, compute
+from analysis.guidance.claim_book import Claim, ClaimBook, Key, Setting
+from analysis.statistics.comparison import figures_of
+from analysis.statistics.finalists import (
+    PROVISIONAL,
+    Finalist,
+    choose_setting,
+    compare_seeds,
+    find_finalists,
+    has_params,
+    mean_of,
+    varies_by_chance,
+)
+from analysis.statistics.learning_rates import measure_learning_rates
+from analysis.text.wording import Wording
+from records.runs import Run, StudyRuns
+
+RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates, each a figure learning_rate/…
+ORIGINS = "origins.json"  # the artifact that says where a study's texts were taken from
+
+Word = Literal["reproduced", "not reproduced", "not comparable"]
+Finding = tuple[Word, str, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
+Measured = tuple[float | None, tuple[Run, ...]]  # a value, and the runs it comes from
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim's verdict. `measured` has the keys of `claim.published` that this study can say something of, taken from `runs`."""
+
+    claim: Claim
+    word: Word
+    reason: str
+    measured: Mapping[Key, float]
+    runs: tuple[Run, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Return the word and the reason in one line."""
+        return f"{self.word}: {self.reason}"
+
+
+def judge_claims(book: ClaimBook, runs: StudyRuns, wording: Wording) -> tuple[Judged, ...]:
+    """Return every claim judged by the runs of one study, in the book's order."""
+    bench = _Bench(book, runs, wording)
+    return tuple(bench.judge(claim) for claim in book.claims)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all claims are judged with."""
+
+    book: ClaimBook
+    runs: StudyRuns
+    wording: Wording
+
+    @cached_property
+    def best(self) -> dict[str, Finalist]:
+        return find_finalists(self.runs)
+
+    @cached_property
+    def published(self) -> dict[str, dict[str, Finalist]]:
+        """By setting, for each method a trial of the published recipe if one completed, else the best."""
+        return {name: self.best | find_finalists(self.runs, setting.recipes) for name, setting in self.book.settings.items()}
+
+    @cached_property
+    def figures(self) -> dict[str, dict[Key, Measured]]:
+        """Figures that are no metrics of a run: name -> method -> value and runs."""
+        found = {
+            each.name: {method: (value, self.best[method].runs) for method, value in each.values.items()}
+            for each in figures_of(self.runs, self.best)
+        }
+        for rates in measure_learning_rates(self.runs):
+            trials = tuple(run for run in self.runs.trials if run.tags["arm"] == rates.arm)
+            for name in RATES:
+                found.setdefault(f"learning_rate/{name}", {})[trials[0].tags["method"]] = getattr(rates, name), trials
+        return found
+
+    @cached_property
+    def texts(self) -> str:
+        """Where the training texts were taken from, as one line; empty where nothing says."""
+        with self.runs.artifact(self.runs.parent, ORIGINS) as path:
+            sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
+        return json.dumps([each for each in sets.values() if each.get("role") == "adapt"])
+
+    def judge(self, claim: Claim) -> Judged:
+        setting = self.book.settings.get(claim.setting or "")
+        finalists = self.best
+        if setting and claim.setting and not claim.any_recipe and self._has_model(setting):
+            finalists = self.published[claim.setting]
+        evidence = {key: self._measure(claim, key, finalists) for key in claim.published if claim.metric}
+        measured = {key: value for key, (value, _) in evidence.items() if value is not None and math.isfinite(value)}
+        used = {run.uid: run for key in measured for run in evidence[key][1]}
+        held = Judged(claim, "not comparable", "", measured, tuple(used.values()))
+        fault = _find_fault(claim, setting)
+        if fault is None and claim.why:
+            return replace(held, reason=self.wording.find(f"claim.why.{claim.name}", claim.why))
+        word, reason, values = fault or self._compare(claim, setting, finalists, held)
+        return replace(held, word=word, reason=self.wording(f"claim.{reason}", **values))
+
+    def _compare(self, claim: Claim, setting: Setting | None, finalists: Mapping[str, Finalist], held: Judged) -> Finding:
+        if not claim.metric:
+            return "reproduced", "follows", {"expression": "; ".join(claim.computed.values())}
+        missing = [key for key in claim.published if key not in held.measured]
+        if missing:
+            metric = claim.metric.replace("{}", missing[0])
+            return "not comparable", "not_measured", {"metric": metric, "keys": ", ".join(missing).replace("_", " ")}
+        differences = self._differences(claim, setting, held.runs) if setting else []
+        if differences:
+            return "not comparable", "other_setting", {"differences": "; ".join(differences)}
+        if claim.check == "order":
+            return self._compare_order(claim, held, [self._by_seed(claim, key, finalists) for key in _in_order(claim)])
+        return _compare_values(claim, held.measured)
+
+    def _measure(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> Measured:
+        if claim.metric.startswith(("stability/", "overfitting/", "learning_rate/")):
+            return self.figures.get(claim.metric, {}).get(key, (None, ()))
+        if claim.by == "base":
+            return (self.runs.base.metrics.get(claim.metric), (self.runs.base,)) if self.runs.base else (None, ())
+        if claim.by == "name":
+            finalist = finalists.get(claim.method)
+            return (finalist.mean(claim.metric.format(key)), finalist.runs) if finalist else (None, ())
+        if claim.by == "method":
+            return _measure_methods(claim.metric, [finalists.get(method) for method in key.split("_over_")])
+        every = [run for run in self.runs.trials if run.tags.get("method") == claim.method]
+        fitting = [run for run in every if has_params(run, claim.where)] or every  # what the study did instead is told as a difference
+        trials = [run for run in fitting if has_params(run, {claim.by: _plain(key)})]
+        if not varies_by_chance(claim.metric):  # the same for all of them, ended early or not
+            chosen = tuple(run for run in trials if claim.metric in run.metrics)[:1]
+        else:
+            chosen = choose_setting(self.runs, trials)
+        return mean_of(claim.metric, [run.metrics[claim.metric] for run in chosen if claim.metric in run.metrics]), chosen
+
+    def _has_model(self, setting: Setting) -> bool:
+        """Return whether the study is of the setting's model: one from a folder goes by the folder's name."""
+        return self.runs.parent.tags.get("model", "").lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
+
+    def _differences(self, claim: Claim, setting: Setting, used: Sequence[Run]) -> list[str]:
+        """Return what of this study is not as in the source, in words; of another model, that alone."""
+        if not self._has_model(setting):
+            return [self.wording("claim.other_model", model=self.runs.parent.tags.get("model", "?"), wanted=setting.model)]
+        told: list[str] = []
+        if claim.varies and setting.texts not in self.texts:
+            told.append(self.wording("claim.other_texts", texts=setting.texts))
+        trials = [run for run in used if run.kind != "base"]
+        for run in trials:
+            recipe = setting.recipes.get(run.tags["method"], {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
+            wanted = (setting.params if claim.varies else {}) | recipe | claim.where
+            told += [
+                self.wording("claim.other_param", name=name, given=run.params[name], wanted=value)
+                for name, value in wanted.items()
+                if name in run.params and not has_params(run, {name: value})
+            ]
+        if claim.gpu and any("CPU" in run.tags.get("device", "CPU") for run in trials):
+            told.append(self.wording("claim.no_gpu"))
+        return list(dict.fromkeys(told))
+
+    def _by_seed(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> dict[int, float]:
+        if claim.by == "name":
+            return finalists[claim.method].by_seed(claim.metric.format(key))
+        if claim.by == "method":
+            return finalists[key].by_seed(claim.metric)
+        return {int(run.params.get("seed", 0)): run.metrics[claim.metric] for run in self._measure(claim, key, finalists)[1]}
+
+    def _compare_order(self, claim: Claim, held: Judged, by_seed: Sequence[Mapping[int, float]]) -> Finding:
+        """Return whether neighbours in the published order differ the same way here, each beyond chance over the seeds."""
+        measured, order = held.measured, _in_order(claim)
+        shown: dict[str, object] = {"values": _show({key: measured[key] for key in order})}
+        if not varies_by_chance(claim.metric):
+            same = all(measured[low] < measured[high] for low, high in pairwise(order))
+            return ("reproduced", "same_order", shown) if same else ("not reproduced", "other_order", shown)
+        seeds = min(len(low.keys() & high.keys()) for low, high in pairwise(by_seed))
+        if seeds < 2:
+            return "not comparable", "one_seed", shown
+        signs = [compare_seeds(low, high) for low, high in pairwise(by_seed)]
+        shown["seeds"] = self.wording("claim.provisional" if seeds < PROVISIONAL else "claim.seeds", seeds=seeds)
+        if all(sign > 0 for sign in signs):
+            return "reproduced", "same_order_seeds", shown
+        return "not reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
+
+
+def _in_order(claim: Claim) -> list[Key]:
+    """Return the keys from the least published figure to the greatest."""
+    return sorted(claim.published, key=lambda key: claim.published[key])
+
+
+def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
+    """Return what the published figures say against themselves, None where nothing."""
+    told: dict[str, object]
+    if claim.check == "linear_in_rank":
+        each = {key: value / int(key) for key, value in claim.published.items()}
+        first, last = next(iter(each)), list(each)[-1]
+        if not math.isclose(min(each.values()), max(each.values()), rel_tol=0.01):
+            told = {"first": first, "of_first": each[first], "last": last, "of_last": each[last]}
+            return "not reproduced", "not_linear", told
+    if claim.check == "pretrained_start" and setting and max(claim.published.values()) > math.log(setting.vocabulary):
+        told = {"loss": max(claim.published.values()), "uniform": math.log(setting.vocabulary), "vocabulary": setting.vocabulary}
+        return "not comparable", "above_uniform", told
+    for key, expression in claim.computed.items():
+        value, printed = compute(expression), claim.published[key]
+        told = {"which": key.replace("_", " "), "printed": _number(printed), "expression": expression, "value": _number(value)}
+        if claim.check == "at_most" and value > printed:
+            return "not reproduced", "own_bound", told
+        if claim.check != "at_most" and not agrees(printed, value):
+            return "not reproduced", "own_figures", told
+    return None
+
+
+def _measure_methods(metric: str, parts: Sequence[Finalist | None]) -> Measured:
+    """Return a method's mean, or of two methods the first's over the second's."""
+    values = [finalist.mean(metric) if finalist else None for finalist in parts]
+    known = [value for value in values if value is not None]
+    if len(known) < len(parts) or 0.0 in known[1:]:
+        return None, ()
+    return known[0] / math.prod(known[1:]), tuple(run for finalist in parts if finalist for run in finalist.runs)
+
+
+def _compare_values(claim: Claim, measured: Mapping[Key, float]) -> Finding:
+    if claim.check == "at_most":
+        above = {key: measured[key] for key, value in claim.published.items() if measured[key] > value}
+        shown = _show(above or measured)
+        return ("not reproduced", "above_bound", {"values": shown}) if above else ("reproduced", "within_bound", {"values": shown})
+    off = {key: measured[key] / value - 1 for key, value in claim.published.items()}
+    worst = max(off, key=lambda key: abs(off[key]))
+    told: dict[str, object] = {"which": worst.replace("_", " "), "off": off[worst], "tolerance": claim.tolerance}
+    return ("reproduced", "within", told) if abs(off[worst]) <= claim.tolerance else ("not reproduced", "off", told)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def _plain(key: Key) -> Any:
+    """Return a key as a parameter's value: `16` is a number."""
+    return int(key) if key.isdigit() else key
+
+
+def _show(values: Mapping[Key, float]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')}: {_number(value)}" for key, value in values.items())

@@ -1,0 +1,125 @@
+"""The three questions that hikaku grew from, each answered from a study's measurements, or marked unanswered and why."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from analysis.guidance.conditions import Condition
+from analysis.labels import format_cell
+from analysis.statistics.comparison import steadiness
+from analysis.statistics.difference import MARGIN
+from analysis.statistics.finalists import PROVISIONAL, compare_seeds
+from analysis.statistics.loss_grid import lay_out
+from analysis.statistics.sensitivity import Ablation, RankKnee
+from analysis.statistics.verdict import Verdict
+from analysis.text.wording import Wording
+from records.runs import Run, StudyRuns
+
+TINY = 1e-12  # (nat/token)², in place of a variance of zero, which has no logarithm
+SIZE, QUALITY, SHAPE = "efficiency/trainable_parameters", "eval/perplexity", "schedule.shape"
+
+State = Literal["answered", "partly answered", "unanswered"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was found by comparing: the finalists on test documents, LoRA first; the ranks' knees; the ablations. Each may be missing."""
+
+    verdict: Verdict | None = None
+    knees: tuple[RankKnee, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, whether this study answers it, and with what; unanswered, what is missing. `runs` are those it rests on."""
+
+    question: str
+    state: State
+    text: str
+    runs: tuple[Run, ...] = ()
+
+
+def answer_questions(runs: StudyRuns, found: Statistics, conditions: Sequence[Condition], wording: Wording) -> tuple[Answer, ...]:
+    """Return the answers: speed and quality of both methods, parameters against quality, schedules and stability."""
+    return (
+        _compare_methods(conditions, found.verdict, wording),
+        _weigh_parameters(runs, found.knees, wording),
+        _judge_schedules(runs, [each for each in found.ablations if each.name == SHAPE], wording),
+    )
+
+
+def _compare_methods(conditions: Sequence[Condition], verdict: Verdict | None, wording: Wording) -> Answer:
+    question = wording("question.methods")
+    speed = next((each for each in conditions if each.name == "data"), None)
+    if not conditions:
+        return Answer(question, "unanswered", wording("question.one_method"))
+    known = verdict is not None and verdict.word not in ("no verdict", "inconclusive")
+    said = verdict.tell(wording) if verdict else next((each.measured for each in conditions if each.name == "quality"), "")
+    told = " ".join(filter(None, [said, speed.measured if speed else ""]))
+    decided = known + (speed is not None and speed.winner is not None)
+    states: tuple[State, ...] = ("unanswered", "partly answered", "answered")
+    return Answer(question, states[decided], told, conditions[0].runs)
+
+
+def _weigh_parameters(runs: StudyRuns, knees: Sequence[RankKnee], wording: Wording) -> Answer:
+    """Return the knees of the ranks; without any, the smallest trial that is nearly as good as the best, which one seed cannot settle."""
+    question = wording("question.parameters")
+    if any(knee.shape != "unknown" for knee in knees):
+        return Answer(question, "answered", " ".join(f"{knee.sentence}." for knee in knees))
+    done = [run for run in runs.trials if run.outcome == "completed" and {SIZE, QUALITY} <= run.metrics.keys()]
+    if not done:
+        return Answer(question, "unanswered", wording("question.nothing_completed"))
+    best = min(done, key=lambda run: run.metrics[QUALITY])
+    near = [run for run in done if run.metrics[QUALITY] <= best.metrics[QUALITY] * (1 + MARGIN)]
+    small = min(near, key=lambda run: run.metrics[SIZE])
+    told = wording(
+        "question.smallest",
+        margin=f"{MARGIN:.0%}",
+        trial=small.uid,
+        size=format_cell(round(small.metrics[SIZE])),
+        quality=format_cell(small.metrics[QUALITY]),
+        best=format_cell(best.metrics[QUALITY]),
+    )
+    return Answer(question, "unanswered", told, (small, best))
+
+
+def _judge_schedules(runs: StudyRuns, ablations: Sequence[Ablation], wording: Wording) -> Answer:
+    """Return what schedules do to the loss's variance, and to perplexity, where each was trained with the same seeds."""
+    question = wording("question.schedules")
+    repeated = [each for each in ablations if each.seeds > 1]
+    if not repeated:
+        shapes = sorted({str(run.params[SHAPE]) for run in runs.trials if SHAPE in run.params})
+        missing = wording("question.one_seed_a_shape" if len(shapes) > 1 else "question.one_shape", shapes=", ".join(shapes))
+        return Answer(question, "unanswered", missing)
+    steady = [_compare_steadiness(runs, each.arm, wording) for each in repeated]
+    told = " ".join([*filter(None, steady), *(f"{each.sentence}." for each in repeated)])
+    return Answer(question, "answered" if all(steady) else "partly answered", told)
+
+
+def _compare_steadiness(runs: StudyRuns, arm: str, wording: Wording) -> str:
+    """Return the variance of an arm's training loss by schedule, and which differ from the first's beyond chance; empty where unknown."""
+    seeds, levels = lay_out(runs, arm, SHAPE)
+    variances = {str(level.value): {seed: _variance(runs, run) for seed, run in zip(seeds, level.runs, strict=True)} for level in levels}
+    if any(variance is None for by_seed in variances.values() for variance in by_seed.values()):
+        return ""
+    logs = {shape: {seed: math.log(value or TINY) for seed, value in by_seed.items()} for shape, by_seed in variances.items()}
+    first, *others = logs
+    apart = [shape for shape in others if compare_seeds(logs[first], logs[shape])]
+    values = ", ".join(f"{shape} {format_cell(math.exp(fmean(by_seed.values())))}" for shape, by_seed in logs.items())
+    return wording(
+        "question.steadiness" if apart else "question.same_steadiness",
+        arm=arm,
+        values=values,
+        first=first,
+        apart=", ".join(apart),
+        seeds=wording("claim.provisional" if len(seeds) < PROVISIONAL else "claim.seeds", seeds=len(seeds)),
+    )
+
+
+def _variance(runs: StudyRuns, run: Run) -> float | None:
+    """Return the variance of a run's training loss about its line over the last quarter, None with too few points."""
+    found = steadiness(runs.history(run, "train/loss"))
+    return None if found is None else found[0]

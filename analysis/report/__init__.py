@@ -1,0 +1,1 @@
+"""The report: findings put into sections, tables and figures, written as Markdown, HTML and JSON."""

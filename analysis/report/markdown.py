@@ -1,0 +1,53 @@
+"""A document as markdown: report.md, readable as it stands."""
+
+from collections.abc import Mapping
+
+from analysis.labels import format_cell
+from analysis.report.document import Block, Document, Figure, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.report.tables import Table
+
+FIGURES = "figures"  # the folder of pictures beside report.md
+
+
+def render_markdown(document: Document) -> str:
+    """Return the document as markdown; what has a link is marked `[so]`, and where it leads stands at the end."""
+    parts = [f"# {document.title}", document.lead, *(_render_section(section, document.links) for section in document.sections)]
+    text = "\n\n".join(filter(None, parts))
+    targets = [f"[{name}]: {target}" for name, target in document.links.items() if f"[{name}]" in text]
+    return "\n\n".join(filter(None, [text, "\n".join(targets)])) + "\n"
+
+
+def _render_section(section: Section, links: Mapping[str, str]) -> str:
+    return "\n\n".join([f"## {section.title}", *(_render_block(block, links) for block in section.blocks)])
+
+
+def _render_block(block: Block, links: Mapping[str, str]) -> str:
+    match block:
+        case Paragraph():
+            text = f"**{block.text}**" if block.tone == "verdict" else block.text
+        case Points():
+            text = "\n".join(f"- {item}" for item in block.items)
+        case Tiles():
+            text = "\n".join(_render_tile(tile) for tile in block.tiles)
+        case Leanings():
+            text = "\n\n".join(f"**{each.title}**\n\n" + "\n".join(f"- {item}" for item in each.items) for each in block.leanings)
+        case Table():
+            table = block.as_markdown(lambda text: f"[{text}]" if text in links else text)
+            text = f"### {block.title}\n\n{table}" if block.title else table
+        case Figure():
+            text = f"### {block.title}\n\n![{block.title}]({FIGURES}/{block.name}.svg)\n\n{block.caption}"
+        case Sample():
+            written = "\n".join(f"- {title}: {_quote(text)}" for title, text in block.written.items())
+            text = f"**{block.title}**: {_quote(block.given)}\n\n{written}"
+    return text
+
+
+def _render_tile(tile: Tile) -> str:
+    values = ", ".join(f"{title} {format_cell(value)}" for title, value in tile.values)
+    return f"- {tile.title}: {values}{f'. {tile.note}' if tile.note else ''}"
+
+
+def _quote(text: str) -> str:
+    """Return a text on one line, with nothing in it that markdown would take for its own."""
+    plain = " ".join(text.split()).replace("`", "'")
+    return f"`{plain}`" if plain else "(nothing)"

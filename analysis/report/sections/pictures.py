@@ -1,0 +1,20 @@
+"""Figures with their title and caption, and the colours that belong to what is compared."""
+
+from matplotlib.figure import Figure as Drawing
+
+from analysis.findings import Findings
+from analysis.report.document import Figure
+from analysis.report.figures.palette import BASE, as_svg, colour_of
+from analysis.text.wording import Wording
+
+
+def picture(name: str, drawing: Drawing, wording: Wording) -> Figure:
+    """Return a drawing as a figure of the report, with its title and caption."""
+    return Figure(name, wording(f"figure.{name}.title"), as_svg(drawing, name), wording(f"figure.{name}.caption"))
+
+
+def colours_of(findings: Findings) -> dict[str, str]:
+    """Return the colour of everything that is compared, by title: that of its arm, grey for the base."""
+    return {
+        title: BASE if title == "base" else colour_of(side.trial.tags["arm"], findings.arms) for title, side in findings.compared.items()
+    }

@@ -1,0 +1,86 @@
+"""All trials, what the models write, where the numbers come from and what their names mean."""
+
+import json
+from typing import Any
+
+from analysis.findings import Findings, short
+from analysis.labels import Cell
+from analysis.report.document import Paragraph, Points, Sample, Section
+from analysis.report.sections.measures import cell_of, column_of
+from analysis.report.tables import Column, Table
+from analysis.text.wording import Wording
+from analysis.trials import hyperparameters
+from records.metrics import METRICS, definition_of
+from records.results import SAMPLES_FILE
+from records.runs import Run
+
+TRIALS = (
+    "eval/perplexity",
+    "eval/bits_per_character",
+    "retention/",
+    "efficiency/trainable_parameters",
+    "efficiency/peak_memory_gib",
+    "efficiency/tokens_per_second",
+)
+
+
+def samples(findings: Findings, wording: Wording) -> Section | None:
+    """Return what the base and the best write after the same openings; None where none was kept."""
+    with findings.runs.artifact(findings.runs.parent, SAMPLES_FILE) as path:
+        table: dict[str, list[Any]] = {"data": []} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    blocks: list[Sample] = []
+    for row in table["data"]:
+        sample: dict[str, str] = dict(zip(table["columns"], row, strict=True))
+        written = {title: sample[title] for title in findings.compared if title in sample}
+        expected = {wording("samples.text"): sample["expected"][: max(map(len, written.values()), default=0)]}
+        blocks.append(Sample(sample["document"], sample["given"], expected | written))
+    return Section("samples", wording("samples.title"), tuple(blocks)) if blocks else None
+
+
+def trials(findings: Findings, wording: Wording) -> Section:
+    """Return the table of all trials with the hyperparameters that any arm varied."""
+    metrics = findings.expand(TRIALS, findings.runs.trials)
+    varied = list(dict.fromkeys(name for arm in findings.arms for name in findings.varied[arm]))
+    columns = (
+        Column(wording("column.trial")),
+        Column(wording("column.outcome")),
+        Column(wording("column.tokens")),
+        *(column_of(name, wording) for name in metrics),
+        *(Column(name.split(".", 1)[1]) for name in varied),
+    )
+    rows = tuple(_row(run, metrics, varied, wording) for run in findings.runs.trials)
+    return Section("trials", wording("trials.title"), (Table("trials", "", columns, rows, wording("trials.note")),))
+
+
+def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> tuple[Cell, ...]:
+    params = hyperparameters(run.params)
+    settings = [value if isinstance(value := params.get(name), str | int | float | None) else str(value) for name in varied]
+    outcome = run.outcome or wording("trials.running")
+    return (short(run.uid), outcome, int(run.metrics.get("train/tokens", 0)), *(cell_of(run.metrics, name) for name in metrics), *settings)
+
+
+def provenance(findings: Findings, wording: Wording) -> Section:
+    """Return where the numbers come from: the store, the texts, the model, the versions."""
+    shown = [run for run in (findings.runs.parent, findings.runs.base) if run]
+    tags = {
+        name: value
+        for run in shown
+        for name, value in run.tags.items()
+        if not name.startswith(("mlflow.", "hikaku.")) and name not in ("outcome", "description")
+    }
+    told = (
+        wording("provenance.mlflow", study=findings.runs.name, uri=findings.runs.uri),
+        wording("provenance.texts"),
+        *(f"{name}: {value}" for name, value in sorted(tags.items())),
+    )
+    pages = Paragraph(wording("provenance.pages", study=findings.runs.name))
+    return Section("provenance", wording("provenance.title"), (pages, Points(told)))
+
+
+def definitions(findings: Findings, wording: Wording) -> Section:
+    """Return what the names of all metrics in this study mean."""
+    used = {definition_of(name).name for run in findings.every for name in run.metrics}
+    columns = tuple(Column(wording(f"column.{name}")) for name in ("name", "unit", "better", "definition"))
+    better = {"minimize": wording("better.lower"), "maximize": wording("better.higher"), "none": None}
+    rows = tuple((metric.name, metric.unit, better[metric.direction], metric.definition) for metric in METRICS if metric.name in used)
+    return Section("names", wording("names.title"), (Table("metrics", "", columns, rows),))

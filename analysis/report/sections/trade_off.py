@@ -1,0 +1,129 @@
+"""What quality costs: the fronts, what each holds, what they cannot show, where memory goes, and what a percent is worth."""
+
+import pandas as pd
+
+from analysis.findings import Findings, finite, short
+from analysis.labels import Cell, label_of
+from analysis.report.document import Block, Figure, Paragraph, Points, Section
+from analysis.report.figures.bars import draw_memory
+from analysis.report.figures.trade_off import COSTS, QUALITY, SCALED, draw_forgetting, draw_trade_off
+from analysis.report.sections.measures import cell_of
+from analysis.report.sections.pictures import picture
+from analysis.report.tables import Column, Table
+from analysis.statistics.fronts import FRONTS, Front, collect_points, find_blind_spots, score_points, trace_front
+from analysis.statistics.prices import price_search, price_trials
+from analysis.text.wording import Wording
+
+PARTS = ("weights", "optimizer", "gradients", "activations")
+PREDICTED = "efficiency/predicted_peak_memory_gib"
+ON_FRONT = ("front", "trial", "scale", "seeds", "cost", "quality", "knee")
+PRICES = ("what", "runs", "tokens", "hours", "gpu_hours", "kwh", "percent", "gpu_hours_per_percent", "kwh_per_percent")
+
+
+def trade_off(findings: Findings, wording: Wording) -> Section | None:
+    """Return the Pareto fronts, drawn and listed, what they cannot show, and what was paid; None where no trial was measured."""
+    if not any(finite(run.metrics, QUALITY) for run in findings.runs.trials):
+        return None
+    retained = findings.retained("retention/")
+    labels = {name: label_of(name, wording, unit=True) for name in (QUALITY, *COSTS, *retained)}
+    table = _plotted(findings)
+    forgetting = draw_forgetting(table, findings.urls, labels)
+    points = collect_points(findings.runs)
+    fronts = [front for names in (*FRONTS, *((name, QUALITY) for name in retained)) if (front := trace_front(points, names))]
+    blind = tuple(spot.sentence for spot in find_blind_spots(findings.runs))
+    blocks: list[Block | None] = [
+        picture("trade_off", draw_trade_off(table, findings.urls, labels), wording),
+        picture("forgetting", forgetting, wording) if forgetting else None,
+        _on_fronts(fronts, wording) if fronts else None,
+        _volumes(fronts, findings, wording) if fronts else None,
+        Paragraph(wording("trade_off.blind")) if blind else None,
+        Points(blind) if blind else None,
+        _scores(findings, wording) if findings.weights else None,
+        _memory(findings, wording),
+        _prices(findings, wording),
+    ]
+    return Section("trade-off", wording("trade_off.title"), tuple(block for block in blocks if block))
+
+
+def _plotted(findings: Findings) -> pd.DataFrame:
+    """Return the table of runs with means over seeds in the place of trials that were trained again, and adapters at other scales below."""
+    table = findings.table.set_index("uid", drop=False)
+    scaled: list[dict[str, object]] = []
+    for point in collect_points(findings.runs):
+        if point.scale != 1.0:
+            scaled.append({"uid": point.uid, "arm": point.arm, "outcome": SCALED, **point.values})
+        elif point.seeds > 1:
+            for name in set(point.values) & set(table.columns):
+                table.loc[point.uid, name] = point.values[name]
+    return pd.concat([table, pd.DataFrame(scaled)], ignore_index=True) if scaled else table.reset_index(drop=True)
+
+
+def _on_fronts(fronts: list[Front], wording: Wording) -> Table:
+    """Return what stands on each front."""
+    rows: list[tuple[Cell, ...]] = []
+    for front in fronts:
+        first, second = front.metrics
+        for point in front.best:
+            knee = wording("front.is_knee") if point.label == front.knee else ""
+            values = (cell_of(point.values, first), cell_of(point.values, second))
+            rows.append((label_of(first, wording, unit=True), short(point.uid), point.scale, point.seeds, *values, knee))
+    columns = tuple(Column(wording(f"front.{name}"), wording.find(f"front.{name}_means")) for name in ON_FRONT)
+    return Table("fronts", wording("front.title"), columns, tuple(rows))
+
+
+def _volumes(fronts: list[Front], findings: Findings, wording: Wording) -> Table:
+    """Return how much of each front's box is dominated, by all points and by each arm's alone."""
+    named = ["all", *findings.arms]
+    columns = (
+        Column(wording("front.front")),
+        Column(wording("front.all"), wording("front.volume_means")),
+        *(Column(arm) for arm in findings.arms),
+    )
+    rows = tuple((label_of(front.metrics[0], wording, unit=True), *(front.hypervolume.get(name) for name in named)) for front in fronts)
+    return Table("hypervolumes", wording("front.volume"), columns, rows)
+
+
+def _scores(findings: Findings, wording: Wording) -> Table:
+    """Return the points by the study's own weights, the best first, with what each metric adds."""
+    weights = findings.weights
+    total = sum(weights.values())
+    head = [Column(wording(f"score.{name}"), wording.find(f"score.{name}_means")) for name in ("trial", "scale", "score")]
+    merits = [Column(f"{label_of(name, wording)} × {weight / total:.2g}", wording("score.merit_means")) for name, weight in weights.items()]
+    rows = tuple(
+        (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights))
+        for each in score_points(collect_points(findings.runs), weights)
+    )
+    return Table("scores", wording("score.title"), (*head, *merits), rows)
+
+
+def _prices(findings: Findings, wording: Wording) -> Table:
+    rows = tuple(
+        (
+            short(price.name) if "/" in price.name else wording("price.search", arm=price.arm),
+            price.runs,
+            price.tokens,
+            price.training_hours,
+            price.gpu_hours,
+            price.kwh,
+            price.percent,
+            price.gpu_hours_per_percent,
+            price.kwh_per_percent,
+        )
+        for price in (*price_search(findings.runs), *price_trials(findings.runs))
+    )
+    columns = tuple(Column(wording(f"price.{name}"), wording.find(f"price.{name}_means")) for name in PRICES)
+    return Table("prices", wording("price.title"), columns, rows)
+
+
+def _memory(findings: Findings, wording: Wording) -> Figure | None:
+    words = {part: wording(f"memory.{part}") for part in PARTS}
+    arms = {title: side for title, side in findings.compared.items() if title != "base"}
+    parts = {
+        title: {word: size for part, word in words.items() if (size := side.mean(f"efficiency/{part}_gib")) is not None}
+        for title, side in arms.items()
+    }
+    parts = {title: sizes for title, sizes in parts.items() if sizes}
+    predicted = {title: size for title in parts if (size := arms[title].mean(PREDICTED)) is not None}
+    if not parts:
+        return None
+    return picture("memory", draw_memory(parts, predicted, list(words.values()), wording("memory.predicted")), wording)

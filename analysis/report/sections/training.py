@@ -1,0 +1,48 @@
+"""How training went: loss and validation over tokens."""
+
+from collections.abc import Sequence
+
+from analysis.findings import Findings
+from analysis.report.document import Section
+from analysis.report.figures.curves import Curve, draw_loss_curves
+from analysis.report.sections.pictures import picture
+from analysis.report.tables import Column, Table
+from analysis.statistics.comparison import Figure as Compared
+from analysis.statistics.comparison import figures_of
+from analysis.statistics.finalists import METHODS, find_finalists
+from analysis.text.wording import Wording
+
+
+def training(findings: Findings, wording: Wording) -> Section | None:
+    """Return the curves of all trials by arm; None where no trial left one."""
+    panels = {
+        wording("training.train"): _curves(findings, "train/loss"),
+        wording("training.validation"): _curves(findings, "eval/perplexity"),
+    }
+    panels = {title: curves for title, curves in panels.items() if curves}
+    if not panels:
+        return None
+    told = figures_of(findings.runs, find_finalists(findings.runs))
+    base = findings.runs.base.metrics.get("eval/perplexity") if findings.runs.base else None
+    lines = {} if base is None else {wording("training.validation"): base}
+    curves = picture("loss_curves", draw_loss_curves(panels, lines, wording("training.tokens")), wording)
+    return Section("training", wording("training.title"), (curves, *([_steadiness(told, wording)] if told else [])))
+
+
+def _steadiness(told: Sequence[Compared], wording: Wording) -> Table:
+    """Return how steadily each method trained, where it began to overfit and what it lost on held-out texts, each with its formula."""
+    methods = [wording(f"training.{method}") for method in METHODS]
+    columns = (Column(wording("column.measure"), is_code=True), *map(Column, methods), *_explained(wording))
+    rows = tuple((each.name, *(each.values.get(method) for method in METHODS), each.unit, each.formula) for each in told)
+    return Table("steadiness", wording("training.steadiness"), columns, rows)
+
+
+def _explained(wording: Wording) -> tuple[Column, Column]:
+    return Column(wording("column.unit")), Column(wording("column.formula"))
+
+
+def _curves(findings: Findings, metric: str) -> list[Curve]:
+    """Return the histories of a metric that have at least two points."""
+    best = {run.uid for run in findings.best.values()}
+    curves = [Curve(run.uid, run.tags["arm"], findings.runs.history(run, metric), run.uid in best) for run in findings.runs.trials]
+    return [curve for curve in curves if len(curve.points) > 1]

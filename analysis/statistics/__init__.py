@@ -1,0 +1,1 @@
+"""Numbers of a study: differences and their intervals, fronts, importance, sensitivity, prices. No words."""

@@ -1,0 +1,231 @@
+"""LoRA against full fine-tuning on the same documents with the same seeds: how far apart they are, as a whole and by class of text."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.statistics.crossed import Numbers, adjust_holm, estimate
+from analysis.statistics.finalists import Finalist
+from records.results import DOCUMENTS_FILE
+from records.runs import Run, StudyRuns
+
+LEVEL = 0.95  # of intervals
+MARGIN = 0.05  # of perplexity: what a cheaper method may lose
+BY_SCRIPT = "nats/"  # columns of nats by script begin so
+SHARED = ["set", "document", "tokens"]  # columns in which all runs on the same documents agree
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two finalists measured on the same documents with the same seeds.
+
+    `documents` has a row per document (set, role, document, stratum, tokens, …); `first` and `second` hold nats [documents, seeds].
+    `scripts` holds the same by script, of the nats on a script's characters, where the runs kept them; their numbers of characters are in
+    the columns `characters/<script>` of `documents`. `lost` names the replicates that have no part in the pairs: they, or their like of
+    the other method, did not complete.
+    """
+
+    methods: tuple[str, str]
+    seeds: tuple[int, ...]
+    documents: pd.DataFrame
+    first: Numbers
+    second: Numbers
+    scripts: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict[str, tuple[Numbers, Numbers]])
+    lost: tuple[str, ...] = ()
+
+    def select(self, rows: NDArray[np.bool_]) -> "Pairs":
+        """Return the pairs of the documents for which `rows` [documents] is true."""
+        scripts = {name: (first[rows], second[rows]) for name, (first, second) in self.scripts.items()}
+        return replace(self, documents=self.documents[rows], first=self.first[rows], second=self.second[rows], scripts=scripts)
+
+    @property
+    def adapted(self) -> "Pairs":
+        """Return the pairs of the documents that were adapted to: the verdict's."""
+        return self.select((self.documents["role"] == "adapt").to_numpy())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first model less the second, in nats per token: below 0 the first is better, and exp(mean) is the ratio of perplexities.
+
+    Interval, `p_value` (of no difference) and `p_inferior` (of the first being worse by `margin` of perplexity or more) are those of
+    analysis/statistics/crossed.py. `effect_size` is the mean over the standard deviation of one document measured with one seed;
+    `of_documents`, `of_seeds` and `of_errors` are the standard deviations that make it up.
+    What one seed or one document cannot tell is NaN.
+    `better_documents` is the share of documents that the first, over all seeds, predicts better; a tie counts half.
+    """
+
+    documents: int
+    seeds: int
+    tokens: int
+    mean: float
+    standard_error: float
+    degrees: float
+    low: float
+    high: float
+    p_value: float
+    p_inferior: float
+    effect_size: float
+    of_documents: float
+    of_seeds: float
+    of_errors: float
+    better_documents: float
+    level: float = LEVEL
+    margin: float = MARGIN
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether chance can be told from difference at all."""
+        return math.isfinite(self.standard_error)
+
+    @property
+    def ratio(self) -> float:
+        """Return the first's perplexity over the second's."""
+        return math.exp(self.mean)
+
+    @property
+    def ratio_interval(self) -> tuple[float, float]:
+        """Return the ends of the ratio's interval."""
+        return math.exp(self.low), math.exp(self.high)
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """The difference on one class of text: `kind` is script, stratum, domain or retain; `adjusted_p` is Holm's over all classes.
+
+    By script it is in nats per character, and `tokens`, `ratio` and margin are those of characters.
+    """
+
+    kind: str
+    name: str
+    methods: tuple[str, str]
+    difference: Difference
+    adjusted_p: float
+
+    @property
+    def word(self) -> str:
+        """Return "lora better", "full better", "no difference shown", all classes taken into account, or "no verdict"."""
+        if not self.difference.is_known:
+            return "no verdict"
+        if self.adjusted_p >= 1 - self.difference.level:
+            return "no difference shown"
+        return f"{self.methods[0 if self.difference.mean < 0 else 1]} better"
+
+
+def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:
+    """Return the difference of nats [documents, seeds] on documents of so many tokens [documents]; documents without tokens are left out.
+
+    Raises ValueError when no document has tokens.
+    """
+    some = tokens > 0
+    apart, weights = first[some] - second[some], tokens[some]
+    if not len(weights):
+        raise ValueError("documents: none has a token that was measured; allowed: at least one")
+    found = estimate(apart, weights)
+    low, high = found.interval(level)
+    sums: Numbers = apart.sum(axis=1)
+    return Difference(
+        documents=apart.shape[0],
+        seeds=apart.shape[1],
+        tokens=int(weights.sum()),
+        mean=float(found.mean),
+        standard_error=float(found.standard_error),
+        degrees=float(found.degrees),
+        low=float(low),
+        high=float(high),
+        p_value=float(found.p_value()),
+        p_inferior=float(found.p_value_below(math.log1p(margin))),
+        effect_size=float(found.effect_size),
+        of_documents=float(np.sqrt(found.of_documents)),
+        of_seeds=float(np.sqrt(found.of_seeds)),
+        of_errors=float(np.sqrt(found.of_errors)),
+        better_documents=float((sums < 0).mean() + (sums == 0).mean() / 2),
+        level=level,
+        margin=margin,
+    )
+
+
+def compare_classes(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> tuple[ClassDifference, ...]:
+    """Return the difference by script and stratum of the adapted documents, by domain, and by retained set; Holm's p over them all."""
+    found = [(kind, name, measure_difference(*measured, level=level, margin=margin)) for kind, name, measured in _classes(pairs)]
+    adjusted = adjust_holm([difference.p_value for _, _, difference in found])
+    return tuple(
+        ClassDifference(kind, name, pairs.methods, difference, p) for (kind, name, difference), p in zip(found, adjusted, strict=True)
+    )
+
+
+def compare_pairs(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:
+    """Return the difference on the documents that were adapted to."""
+    return measure_difference(*_measured(pairs.adapted), level=level, margin=margin)
+
+
+def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = "test") -> Pairs | None:
+    """Return two finalists' nats of a split's documents, from the runs of those seeds that both have; None where they have none.
+
+    Raises ValueError when the runs were not measured on the same documents.
+    """
+    tables = [_read_tables(runs, finalist, split) for finalist in (first, second)]
+    seeds = tuple(sorted(set(tables[0]) & set(tables[1])))
+    if not seeds:
+        return None
+    reference, *others = [tables[side][seed] for side in (0, 1) for seed in seeds]
+    for other in others:
+        if not other[SHARED].equals(reference[SHARED]):
+            raise ValueError(f"{first.trial.uid} and {second.trial.uid}: their {split} documents differ; allowed: runs of the same data")
+
+    def stack(column: str) -> tuple[Numbers, Numbers]:
+        first_nats, second_nats = (np.stack([table[seed][column].to_numpy(dtype=np.float64) for seed in seeds], axis=1) for table in tables)
+        return first_nats, second_nats
+
+    kept = [
+        column.removeprefix(BY_SCRIPT)
+        for column in reference.columns
+        if column.startswith(BY_SCRIPT) and all(column in table and not table[column].hasnans for table in (reference, *others))
+    ]
+    documents = reference.assign(role=[_role_of(name, first.runs[0]) for name in reference["set"]])
+    trials = (first.trial.uid, second.trial.uid)
+    again = [run for run in runs.replicates if run.tags.get("trial") in trials]
+    lost = tuple(run.uid for run in again if int(run.tags["seed_index"]) not in seeds or run.outcome != "completed")
+    return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in kept}, lost)
+
+
+def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers]:
+    return pairs.first, pairs.second, pairs.documents["tokens"].to_numpy(dtype=np.float64)
+
+
+def _classes(pairs: Pairs) -> Iterator[tuple[str, str, tuple[Numbers, Numbers, Numbers]]]:
+    """Yield kind, name and what was measured of every class that has anything to measure."""
+    adapted, sets, roles = pairs.adapted, pairs.documents["set"], pairs.documents["role"]
+    for script, nats in adapted.scripts.items():
+        characters = adapted.documents[f"characters/{script}"].to_numpy(dtype=np.float64)
+        if characters.any():
+            yield "script", script, (*nats, characters)
+    for stratum in sorted(set(adapted.documents["stratum"]) - {""}):
+        yield "stratum", stratum, _measured(adapted.select((adapted.documents["stratum"] == stratum).to_numpy()))
+    for role in ("domain", "retain"):
+        for name in sorted(set(sets[roles == role])):
+            yield role, name, _measured(pairs.select((sets == name).to_numpy()))
+
+
+def _read_tables(runs: StudyRuns, finalist: Finalist, split: str) -> Mapping[int, pd.DataFrame]:
+    """Return by seed the documents of a split, of the finalist's runs that measured it."""
+    found: dict[int, pd.DataFrame] = {}
+    for run in finalist.runs:
+        with runs.artifact(run, DOCUMENTS_FILE) as path:
+            if path is not None:
+                table = pd.read_parquet(path, engine="pyarrow")
+                table = table[table["split"] == split].reset_index(drop=True)
+                if len(table):
+                    found[int(run.tags.get("seed_index", 0))] = table
+    return found
+
+
+def _role_of(name: str, run: Run) -> str:
+    """Return a set's role as the names of a run's metrics tell it: retained sets and domains have figures of their own."""
+    if f"retained/{name}/bits_per_byte" in run.metrics:
+        return "retain"
+    return "domain" if f"domain/{name}/perplexity" in run.metrics else "adapt"

@@ -1,0 +1,123 @@
+"""What stands for a method: its best trial, and where it was trained again, the replicates in the trial's place."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import t as student
+
+from records.runs import Run, StudyRuns
+
+METHODS = ("lora", "full")
+CONFIDENCE = 0.95
+PROVISIONAL = 5  # fewer seeds than this say so beside every verdict
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """The best trial of a method by the study's objective, and its replicates, empty where it was trained once."""
+
+    method: str
+    trial: Run
+    replicates: tuple[Run, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Return the runs that figures are taken from: the replicates, else the trial itself, whose figures its choice flatters."""
+        return self.replicates or (self.trial,)
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Return the value of a metric, or of a parameter, per seed index; a trial without replicates is seed 0."""
+        found = {int(run.tags.get("seed_index", 0)): value_of(run, metric) for run in self.runs}
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    def mean(self, metric: str) -> float | None:
+        """Return the metric's mean over the seeds, of perplexity the geometric one; None where no run has it."""
+        return mean_of(metric, list(self.by_seed(metric).values()))
+
+
+def find_finalists(runs: StudyRuns, recipes: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Finalist]:
+    """Return the finalist of each method, the best over all its arms; with `recipes`, among trials that have their method's parameters.
+
+    A method of which no such trial completed is left out, and with `recipes` one without a recipe.
+    """
+    found: dict[str, Finalist] = {}
+    anything: Mapping[str, Mapping[str, Any]] = {method: {} for method in METHODS}
+    for method, wanted in (anything if recipes is None else recipes).items():
+        candidates = [run for run in runs.trials if run.tags.get("method") == method and has_params(run, wanted)]
+        trial = choose_best(runs, candidates)
+        if trial is not None:
+            replicates = tuple(
+                run for run in runs.replicates if run.tags.get("trial") == trial.uid and run.outcome == "completed" and run.metrics
+            )
+            found[method] = Finalist(method, trial, replicates)
+    return found
+
+
+def choose_setting(runs: StudyRuns, trials: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the completed trials of the best setting among these, by the mean objective of those that differ in their seed alone."""
+    by_setting: dict[str, list[Run]] = {}
+    for run in trials:
+        if run.outcome == "completed" and math.isfinite(_objective(runs, run)):
+            setting = {name: value for name, value in run.params.items() if name != "seed"}
+            by_setting.setdefault(json.dumps(setting, sort_keys=True, default=str), []).append(run)
+    return tuple(min(by_setting.values(), key=lambda each: fmean(_objective(runs, run) for run in each), default=()))
+
+
+def choose_best(runs: StudyRuns, trials: Sequence[Run]) -> Run | None:
+    """Return the best of these trials by the study's objective, None where none completed with a finite one."""
+    done = [run for run in trials if run.outcome == "completed" and math.isfinite(_objective(runs, run))]
+    return min(done, key=lambda run: _objective(runs, run), default=None)
+
+
+def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> int:
+    """Return 1 where `second` is beyond chance above `first`, -1 where below, 0 where chance may have made the difference.
+
+    Seeds that both have are paired; beyond chance is a t interval of 95 % of their mean difference without zero in it. Fewer than
+    two pairs are always 0.
+    """
+    differences = [second[seed] - first[seed] for seed in first.keys() & second.keys()]
+    if len(differences) < 2:
+        return 0
+    mean = math.fsum(differences) / len(differences)
+    error = stdev(differences) / math.sqrt(len(differences))
+    half = float(student.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
+    return 0 if abs(mean) <= half else int(math.copysign(1, mean))
+
+
+def mean_of(metric: str, values: Sequence[float]) -> float | None:
+    """Return the mean of a metric's values, of perplexity the geometric one; None of no values."""
+    if len(values) > 1 and metric.endswith("/perplexity") and min(values) > 0:
+        return math.exp(fmean(map(math.log, values)))
+    return fmean(values) if values else None
+
+
+def varies_by_chance(metric: str) -> bool:
+    """Return whether another seed gives another value: all but parameters' counts and memory do, times with the machine's mood."""
+    return not (metric.startswith("efficiency/") and metric.endswith(("_parameters", "trainable_share", "_gib")))
+
+
+def value_of(run: Run, name: str) -> float:
+    """Return a run's metric, or parameter that is a number, of that name; NaN where it has none."""
+    value = run.metrics.get(name, run.params.get(name))
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def has_params(run: Run, params: Mapping[str, Any]) -> bool:
+    """Return whether a run was given these values, numbers within rounding."""
+    return all(_same(run.params.get(name), value) for name, value in params.items())
+
+
+def _objective(runs: StudyRuns, run: Run) -> float:
+    """Return the study's objective of a run so that less is better, NaN where it has none."""
+    value = run.metrics.get(runs.parent.tags.get("objective", "eval/bits_per_character"), math.nan)
+    return -value if runs.parent.tags.get("direction") == "maximize" else value
+
+
+def _same(given: Any, wanted: Any) -> bool:
+    if isinstance(given, int | float) and isinstance(wanted, int | float):
+        return math.isclose(given, wanted, rel_tol=1e-9)
+    return given == wanted

@@ -1,0 +1,228 @@
+"""What quality costs: fronts over any metrics, for a size of GPU, by a user's own weights, and what no front can see.
+
+A point is a completed trial, or its adapter at another scale, which costs no training. Where a trial was trained again with other
+seeds, its points are means over those replicates (perplexity: the geometric mean), since the trial itself was chosen for its figures.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics.importance import read_space
+from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
+from records.metrics import definition_of
+from records.runs import Run, StudyRuns
+
+SCALED = "scaled/"
+EVALUATED = ("bits_per_character", "perplexity")  # under scaled/ without the eval/ that they have as trained
+QUALITY = "eval/perplexity"
+FRONTS: tuple[tuple[str, ...], ...] = (
+    ("efficiency/peak_memory_gib", QUALITY),
+    ("efficiency/trainable_parameters", QUALITY),
+    ("efficiency/train_seconds", QUALITY),
+)  # beside one front of forgetting for each retained set
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing a person could take home: a trial, or its adapter at another scale."""
+
+    uid: str  # of the trial
+    arm: str
+    values: Mapping[str, float]  # by metric name
+    scale: float = 1.0  # of the adapter, over the trained one
+    seeds: int = 1  # runs that `values` are means of
+
+    @property
+    def label(self) -> str:
+        """Return the trial's uid, and the scale where it is not the trained one."""
+        return self.uid if self.scale == 1.0 else f"{self.uid} at {self.scale:g} of its scale"
+
+
+@dataclass(frozen=True)
+class Front:
+    """What no other point beats, in these metrics. `knee` is a point's label; `hypervolume` is by arm, and of all under `all`."""
+
+    metrics: tuple[str, ...]
+    directions: tuple[Direction, ...]
+    points: tuple[Point, ...]  # those that have every metric
+    on_front: tuple[bool, ...]
+    reference: tuple[float, ...]
+    hypervolume: Mapping[str, float] = field(
+        default_factory=dict[str, float]
+    )  # as a share of the box from the best values to the reference
+    knee: str | None = None
+
+    @property
+    def best(self) -> tuple[Point, ...]:
+        """Return the points on the front, in the order of the first metric."""
+        chosen = [point for point, on_it in zip(self.points, self.on_front, strict=True) if on_it]
+        return tuple(sorted(chosen, key=lambda point: point.values[self.metrics[0]]))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A point's score by a user's weights, and the merit of each metric that it is made of, 0 to 1."""
+
+    point: Point
+    score: float
+    merits: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BlindSpot:
+    """A value of a hyperparameter that no completed trial has, and how those that have it ended; none where it was never tried."""
+
+    arm: str
+    name: str
+    value: Any
+    outcomes: Mapping[str, int]
+
+    @property
+    def sentence(self) -> str:
+        """Return in words what is not known."""
+        ended = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
+        return f"{self.arm}: {self.name} {self.value}: {ended or 'never tried'}; the front cannot show what it would give"
+
+
+def collect_points(runs: StudyRuns) -> tuple[Point, ...]:
+    """Return the points of all completed trials, those of an adapter's other scales behind the trial's own."""
+    points: list[Point] = []
+    for trial in runs.trials:
+        if trial.outcome == "completed":
+            again = [each for each in runs.replicates if each.tags.get("trial") == trial.uid and each.outcome == "completed"]
+            points += _points_of(trial, again or [trial])
+    return tuple(points)
+
+
+def trace_front(points: Sequence[Point], metrics: Sequence[str]) -> Front | None:
+    """Return the front over metrics, each in its own direction; None where no point has them all.
+
+    Raises ValueError for a metric that has no direction, KeyError for one that nothing defines.
+    """
+    directions: tuple[Direction, ...] = tuple(direction_of(name) for name in metrics)
+    known = tuple(point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in metrics))
+    if not known:
+        return None
+    values = np.array([[point.values[name] for name in metrics] for point in known])
+    reference = choose_reference(values, directions)
+    front = find_front(values, directions)
+    knee = find_knee(values, directions) if len(metrics) == 2 else None
+    return Front(
+        metrics=tuple(metrics),
+        directions=directions,
+        points=known,
+        on_front=tuple(bool(each) for each in front),
+        reference=tuple(float(each) for each in reference),
+        hypervolume=_hypervolumes(known, values, directions, reference),
+        knee=None if knee is None else known[knee].label,
+    )
+
+
+def direction_of(metric: str) -> Direction:
+    """Return which way a metric is better. Raises ValueError for one without a direction."""
+    direction = definition_of(metric).direction
+    if direction == "none":
+        raise ValueError(f"metric: got {metric!r}, which is neither better high nor low; allowed: a metric with a direction")
+    return direction
+
+
+def fits_card(point: Point, gib: float) -> bool:
+    """Return whether a point's training was measured to fit a GPU of so many GiB, 1 GiB kept free for the driver and CUDA's own."""
+    taken = next((point.values[name] for name in MEMORY if name in point.values), math.inf)
+    return taken <= gib - KEPT_FREE_GIB
+
+
+def trace_card_fronts(points: Sequence[Point], metrics: Sequence[str]) -> dict[int, Front | None]:
+    """Return for 12, 16, 24 and 80 GiB the front over the points that fit, None where none does."""
+    return {gib: trace_front([point for point in points if fits_card(point, gib)], metrics) for gib in TIERS_GIB}
+
+
+def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple[Score, ...]:
+    """Return the points that have every weighted metric, the highest score first: sum(weight * merit) / sum(weight).
+
+    A metric's merit is 1 for the best of these points, 0 for the worst, and between them in proportion; so a score compares points with
+    one another and means nothing beside another study's. Raises ValueError for weights that are negative or all zero.
+    """
+    if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
+        raise ValueError(f"weights: got {dict(weights)}; allowed: none below 0, and one above")
+    known = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
+    merits = {name: _merits([point.values[name] for point in known], direction_of(name)) for name in weights}
+    total = sum(weights.values())
+    scores = [
+        Score(point, sum(weights[name] * merits[name][row] for name in weights) / total, {name: merits[name][row] for name in weights})
+        for row, point in enumerate(known)
+    ]
+    return tuple(sorted(scores, key=lambda score: -score.score))
+
+
+def find_blind_spots(runs: StudyRuns) -> tuple[BlindSpot, ...]:
+    """Return the choices of which no trial trained its whole budget: whatever they would have given, no front shows it."""
+    found: list[BlindSpot] = []
+    for arm in dict.fromkeys(trial.tags["arm"] for trial in runs.trials):
+        trials = [trial for trial in runs.trials if trial.tags["arm"] == arm]
+        for name, each in read_space(runs, arm).items():
+            for value in each["attributes"].get("choices", ()):
+                ended = [trial.outcome or "running" for trial in trials if trial.params.get(name) == value]
+                if "completed" not in ended:
+                    found.append(BlindSpot(arm, name, value, dict(Counter(ended))))
+    return tuple(found)
+
+
+def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
+    """Return the point of a trial as trained, and one for each other scale that its runs measured."""
+    arm, shared = trial.tags["arm"], _mean_metrics(runs)
+    as_trained = {name: value for name, value in shared.items() if not name.startswith(SCALED)}
+    costs = {name: value for name, value in as_trained.items() if name.startswith(("efficiency/", "convergence/"))}
+    by_scale: dict[float, dict[str, float]] = {}
+    for name, value in shared.items():
+        if name.startswith(SCALED):
+            _, scale, rest = name.split("/", 2)
+            by_scale.setdefault(float(scale), {})[f"eval/{rest}" if rest in EVALUATED else rest] = value
+    scaled = [Point(trial.uid, arm, costs | values, scale, len(runs)) for scale, values in sorted(by_scale.items())]
+    return [Point(trial.uid, arm, as_trained, 1.0, len(runs)), *scaled]
+
+
+def _mean_metrics(runs: Sequence[Run]) -> dict[str, float]:
+    """Return each metric's mean over the runs that have it; of perplexity the geometric one, as its nats add up."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    return {name: _mean(name, [run.metrics[name] for run in runs if name in run.metrics]) for name in names}
+
+
+def _mean(name: str, values: Sequence[float]) -> float:
+    if name.endswith("/perplexity") and min(values) > 0:
+        return math.exp(sum(math.log(value) for value in values) / len(values))
+    return sum(values) / len(values)
+
+
+def _merits(values: Sequence[float], direction: Direction) -> list[float]:
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if low == high:
+        return [1.0 for _ in values]
+    return [(high - value if direction == "minimize" else value - low) / (high - low) for value in values]
+
+
+def _hypervolumes(points: Iterable[Point], values: Values, directions: Sequence[Direction], reference: Values) -> dict[str, float]:
+    arms = np.array([point.arm for point in points])
+    best = np.array([column.min() if way == "minimize" else column.max() for column, way in zip(values.T, directions, strict=True)])
+    box = float(np.prod(np.abs(reference - best)))
+    kept = {"all": np.ones(len(arms), dtype=bool)} | {arm: arms == arm for arm in dict.fromkeys(arms.tolist())}
+    return {name: measure_hypervolume(values[rows], directions, reference) / box if box else 0.0 for name, rows in kept.items()}
+
+
+TIERS_GIB = (12, 16, 24, 80)
+
+
+KEPT_FREE_GIB = 1.0  # of a card, for the driver, CUDA's own and what the allocator cannot use
+
+
+MEMORY = ("efficiency/reserved_memory_gib", "efficiency/peak_memory_gib")  # the first that a trial has
+
+
+def memory_of(run: Run) -> float | None:
+    """Return what a trial took of its device in GiB: what the allocator reserved where that is known, else its tensors' peak."""
+    return next((run.metrics[name] for name in MEMORY if name in run.metrics), None)

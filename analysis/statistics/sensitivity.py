@@ -1,0 +1,200 @@
+"""What a hyperparameter does, all else equal: its values compared in pairs, and the rank from which more rank gains little.
+
+Values share documents and seeds, so differences are those of analysis/statistics/crossed.py: crossed random effects, Satterthwaite t.
+With one seed chance is unknown and nothing is decided.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from analysis.statistics.crossed import Numbers, adjust_holm, estimate
+from analysis.statistics.difference import LEVEL, Difference, measure_difference
+from analysis.statistics.finalists import PROVISIONAL
+from analysis.statistics.loss_grid import Level, LossGrid, read_loss_grid
+from records.runs import StudyRuns
+
+DRAWS = 2000
+COSTS = ("efficiency/peak_memory_gib", "efficiency/train_seconds", "efficiency/tokens_per_second", "efficiency/trainable_parameters")
+ABLATIONS = ("method.rank", "model.precision", "schedule.shape")
+Shape = Literal["knee", "flat", "straight", "unknown"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One value of a hyperparameter. `difference` is its nats per token less the reference's, None for the reference itself."""
+
+    value: Any
+    loss: float  # nats per token, over documents and seeds
+    loss_interval: tuple[float, float]  # other documents and seeds taken into account; NaN with one seed
+    difference: Difference | None
+    adjusted_p: float  # of no difference from the reference, Holm's over all values; NaN for the reference
+    costs: Mapping[str, float]  # means over seeds, by metric
+    others: Mapping[str, Any]  # what else varied, as chosen for this value
+    lost: int  # runs that did not complete
+
+    @property
+    def perplexity(self) -> float:
+        """Return exp(loss)."""
+        return math.exp(self.loss)
+
+    @property
+    def perplexity_interval(self) -> tuple[float, float]:
+        """Return the ends of the perplexity's interval."""
+        return math.exp(self.loss_interval[0]), math.exp(self.loss_interval[1])
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A hyperparameter's values beside its first, the reference."""
+
+    arm: str
+    name: str
+    seeds: int
+    documents: int
+    effects: tuple[Effect, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Return in words which values differ from the reference."""
+        reference, *others = self.effects
+        head = f"{self.arm}, {self.name} beside {reference.value}:"
+        if self.seeds < 2:
+            return f"{head} one seed, so no verdict"
+        told = [_tell(effect) for effect in others if effect.adjusted_p < 1 - LEVEL]
+        rest = ", ".join(str(effect.value) for effect in others if not effect.adjusted_p < 1 - LEVEL)
+        parts = [*told, *([f"no difference shown for {rest}"] if rest else [])]
+        return f"{head} {'; '.join(parts)} ({_provenance(self.seeds, self.documents)})"
+
+
+@dataclass(frozen=True)
+class RankKnee:
+    """Where more rank stops paying. `rank` is None unless `shape` is "knee"; its interval is a bootstrap's, over documents and seeds.
+
+    `gain` is the nats per token by which the best rank is below the lowest, `gain_p` Holm's p that no rank is better than the lowest,
+    `bend_p` Holm's p that the curve is straight at the knee. `shares` are the bootstrap's draws that bend most at each rank.
+    """
+
+    arm: str
+    ranks: tuple[int, ...]
+    seeds: int
+    documents: int
+    shape: Shape
+    rank: int | None
+    interval: tuple[int, int] | None
+    gain: float
+    gain_p: float
+    bend_p: float
+    shares: Mapping[int, float]
+
+    @property
+    def sentence(self) -> str:
+        """Return the finding in words."""
+        lowest, highest = self.ranks[0], self.ranks[-1]
+        if self.shape == "unknown":
+            return f"{self.arm}: no knee told: one seed a rank, so chance is unknown"
+        provenance = _provenance(self.seeds, self.documents)
+        if self.shape == "flat":
+            return f"{self.arm}: no knee: no rank up to {highest} is shown to be better than rank {lowest} ({provenance})"
+        gained = f"perplexity falls by {100 * -math.expm1(-self.gain):.3g} % from rank {lowest} to the best"
+        if self.shape == "straight":
+            return f"{self.arm}: no knee: {gained}, and no bend is told from chance up to rank {highest} ({provenance})"
+        assert self.interval is not None
+        low, high = self.interval
+        return f"{self.arm}: knee at rank {self.rank} (95 % interval {low} to {high}): {gained} ({provenance})"
+
+
+def measure_ablations(runs: StudyRuns, names: Sequence[str] = ABLATIONS) -> tuple[Ablation, ...]:
+    """Return the ablation of each of these hyperparameters in each arm that has more than one value of it with documents."""
+    arms = dict.fromkeys(trial.tags["arm"] for trial in runs.trials)
+    grids = (read_loss_grid(runs, arm, name) for arm in arms for name in names)
+    return tuple(compare_levels(grid) for grid in grids if grid is not None)
+
+
+def compare_levels(grid: LossGrid) -> Ablation:
+    """Return every level beside the first."""
+    reference = grid.nats[0]
+    differences = [measure_difference(nats, reference, grid.tokens) for nats in grid.nats[1:]]
+    adjusted = adjust_holm([difference.p_value for difference in differences])
+    rows = zip(grid.levels, grid.nats, [None, *differences], [math.nan, *adjusted], strict=True)
+    effects = tuple(_effect(level, nats, grid.tokens, difference, p) for level, nats, difference, p in rows)
+    return Ablation(grid.arm, grid.name, len(grid.seeds), len(grid.tokens), effects)
+
+
+def find_rank_knee(grid: LossGrid) -> RankKnee:
+    """Return the knee of nats per token over log2(rank). Raises ValueError for fewer than three ranks.
+
+    The knee is the rank that lies farthest below the line from the lowest rank to the highest. It is told only where some rank is better
+    than the lowest (else the curve is flat) and the bend is more than chance makes (else it is straight), both at 5 % by Holm.
+    """
+    ranks, nats, tokens = tuple(int(value) for value in grid.values), grid.nats, grid.tokens
+    if len(ranks) < 3:
+        raise ValueError(f"method.rank: got {len(ranks)} values; allowed: at least three, since a knee is a bend between two ends")
+    weights = _bend_weights(ranks)
+    bends = weights @ grid.losses
+    place = int(bends.argmax())
+    gain_p = _p_above_zero(nats[:1] - nats[1:], tokens)
+    bend_p = _p_above_zero(np.einsum("kr,rds->kds", weights, nats), tokens)
+    bent = bend_p[place]
+    shape: Shape = "unknown" if nats.shape[2] < 2 else "flat" if min(gain_p) >= 1 - LEVEL else "straight" if bent >= 1 - LEVEL else "knee"
+    draws = _resample_places(weights, nats, tokens)
+    told = shape == "knee"
+    ends = [sorted(draws)[round(share * (len(draws) - 1))] for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)]
+    return RankKnee(
+        arm=grid.arm,
+        ranks=ranks,
+        seeds=nats.shape[2],
+        documents=len(tokens),
+        shape=shape,
+        rank=ranks[place + 1] if told else None,
+        interval=(ranks[ends[0] + 1], ranks[ends[1] + 1]) if told else None,
+        gain=float(grid.losses[0] - grid.losses.min()),
+        gain_p=min(gain_p),
+        bend_p=bent,
+        shares={rank: draws.count(index) / len(draws) for index, rank in enumerate(ranks[1:-1])},
+    )
+
+
+def _effect(level: Level, nats: Numbers, tokens: Numbers, difference: Difference | None, adjusted_p: float) -> Effect:
+    found = estimate(nats, tokens)
+    low, high = found.interval(LEVEL)
+    costs = {name: value for name in COSTS if math.isfinite(value := level.mean(name))}
+    return Effect(level.value, float(found.mean), (float(low), float(high)), difference, adjusted_p, costs, level.others, level.lost)
+
+
+def _bend_weights(ranks: Sequence[int]) -> Numbers:
+    """Return [inner ranks, ranks]: times the losses, how far each inner rank lies below the line between the ends, over log2(rank)."""
+    places = np.log2(ranks)
+    share = (places - places[0]) / (places[-1] - places[0])
+    line = np.zeros((len(ranks), len(ranks)))
+    line[:, 0], line[:, -1] = 1 - share, share
+    return (line - np.eye(len(ranks)))[1:-1]
+
+
+def _p_above_zero(nats: Numbers, tokens: Numbers) -> list[float]:
+    """Return Holm's two-sided p of "zero" for each table [tables, documents, seeds], 1 where the mean is not above it."""
+    found = estimate(nats, np.broadcast_to(tokens, nats.shape[:2]))
+    return [p if mean > 0 else 1.0 for p, mean in zip(adjust_holm(found.p_value().tolist()), found.mean.tolist(), strict=True)]
+
+
+def _resample_places(weights: Numbers, nats: Numbers, tokens: Numbers) -> list[int]:
+    """Return the place of the inner rank that bends most, in each draw of documents and seeds with replacement."""
+    random = np.random.default_rng(0)
+    _, documents, seeds = nats.shape
+    rows = random.multinomial(documents, np.full(documents, 1 / documents), DRAWS).astype(np.float64)
+    columns = random.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).astype(np.float64)
+    losses = np.einsum("nd,rds,ns->nr", rows, nats, columns, optimize=True) / (rows @ tokens)[:, None]
+    return (losses @ weights.T).argmax(axis=1).tolist()
+
+
+def _tell(effect: Effect) -> str:
+    assert effect.difference is not None
+    change = 100 * math.expm1(effect.difference.mean)
+    return f"{effect.value} {'raises' if change > 0 else 'lowers'} perplexity by {abs(change):.3g} %"
+
+
+def _provenance(seeds: int, documents: int) -> str:
+    return f"{seeds} seeds, {documents} documents{'; provisional' if seeds < PROVISIONAL else ''}"

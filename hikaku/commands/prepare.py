@@ -1,0 +1,161 @@
+"""TODO"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from records.refusals import suggest
+from trainables.corpora.cleaning.clean_card import CleanCard
+from trainables.corpora.cleaning.cleaning import Preparation, prepare_folder
+from trainables.corpora.cleaning.filters import Language
+from trainables.corpora.cleaning.normalisation import FOLDS, Fold
+from trainables.corpora.reading.formats import Format
+from trainables.corpora.reading.hub import PREFIX, fetch_data_set
+from trainables.corpora.sources import SplitShares
+
+
+def run_preparation(sources: Sequence[str], destination: Path, asked: Preparation, licences: Sequence[str]) -> CleanCard:
+    """Return the card of the folder that was written. Raises ValueError, in one line, for what is wrong with the sources."""
+    stated = read_licences(licences, sources)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("fetching", total=1)
+        found = {source: fetch_data_set(source) if source.startswith(PREFIX) else Path(source).expanduser() for source in sources}
+        show: Callable[[str, float], None] = lambda what, share: bar.update(task, description=what, completed=share)  # noqa: E731
+        return prepare_folder(found, destination, asked, stated, show)
+
+
+def read_folds(text: str) -> tuple[Fold, ...]:
+    """Return the folds named, with commas between. Raises ValueError for one that is none."""
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    if strange := next((name for name in named if name not in FOLDS), None):
+        raise ValueError(f"--fold: got {strange!r}; {suggest(strange, FOLDS)}")
+    return tuple(fold for fold in FOLDS if fold in named)
+
+
+def read_licences(stated: Sequence[str], sources: Sequence[str]) -> dict[str, str]:
+    """Return each source's licence: of `LICENCE`, which is for all, and `SOURCE=LICENCE`. Raises ValueError for a source not given."""
+    licences: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for each in stated:
+        source, mark, licence = each.rpartition("=")
+        if mark and source not in sources:
+            raise ValueError(f"--licence: got {each!r}; allowed: LICENCE for all sources, or SOURCE=LICENCE; {suggest(source, sources)}")
+        if mark:
+            own[source] = licence
+        else:
+            licences |= dict.fromkeys(sources, licence)
+    return licences | own
+
+
+def read_split(validation: float, test: float) -> SplitShares:
+    """Return the shares put aside. Raises ValueError where one is none, or nothing is left to train on."""
+    if min(validation, test) <= 0 or validation + test >= 1:
+        raise ValueError(f"--validation, --test: got {validation:g} and {test:g}; allowed: shares above 0 that leave some for train")
+    return SplitShares(validation=validation, test=test)
+
+
+def print_card(card: CleanCard, destination: Path, console: Console | None = None) -> None:
+    """Print the account, what was changed, the splits, and what a person should know before using the folder."""
+    console = console or Console(soft_wrap=True)
+    account = Table(title="Documents", title_justify="left", show_header=False)
+    account.add_row("read", f"{card.read:,}")
+    account.add_row("used whole", f"{card.used:,}")
+    _add_rows(account, "truncated", card.truncated)
+    _add_rows(account, "skipped", card.skipped)
+    console.print(account)
+    changes = Table(title="Changed inside them", title_justify="left", show_header=False)
+    for kind, count in card.changes.items():
+        changes.add_row(kind, f"{count:,}")
+    if card.changes:
+        console.print(changes)
+    splits = Table("split", "pairs" if card.questions else "documents", "characters", "median", "longest", "scripts")
+    for name, split in card.splits.items():
+        shares = ", ".join(f"{script} {count / max(split.characters, 1):.0%}" for script, count in list(split.scripts.items())[:3])
+        lengths = (f"{split.characters:,}", f"{split.lengths.median:,}", f"{split.lengths.longest:,}")
+        splits.add_row(name, f"{split.documents:,}", *lengths, shares)
+    console.print(splits)
+    for line in _find_remarks(card):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"{destination}  {card.digest[:12]}", highlight=False, markup=False)
+
+
+def _add_rows(table: Table, name: str, counts: Mapping[str, int]) -> None:
+    for reason, count in counts.items():
+        table.add_row(f"{name}: {reason}", f"{count:,}")
+
+
+def _find_remarks(card: CleanCard) -> list[str]:
+    encodings = ", ".join(f"{count} {name}" for name, count in Counter(card.files.values()).items())
+    remarks = [f"files: {encodings}"]
+    if card.questions:
+        remarks.append("questions: " + ", ".join(f"{count:,} {kind}" for kind, count in card.questions.items()))
+    if card.left_out:
+        remarks.append(f"left out, of no known format: {', '.join(card.left_out[:5])}{' …' if len(card.left_out) > 5 else ''}")
+    if card.overlaps:
+        remarks.append(f"overlaps that were allowed: {len(card.overlaps)}, listed in the card")
+    empty = [name for name, split in card.splits.items() if not split.documents]
+    if empty:
+        remarks.append(f"{' and '.join(empty)} got no document: a study needs more of them, or smaller ones (--documents paragraph)")
+    return remarks
+
+
+def prepare(  # noqa: PLR0913, PLR0917
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="files, folders, globs, or hub:owner/name@commit[:config]")],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="the clean folder, to be written")],
+    documents: Annotated[Literal["file", "paragraph", "line"], typer.Option(help="what one document of a plain text is")] = "file",
+    format: Annotated[Format, typer.Option(help="auto: by the files' names, Aozora Bunko's by their marks")] = "auto",
+    encoding: Annotated[str, typer.Option(help="auto, or any that Python knows, for all files")] = "auto",
+    text_field: Annotated[str | None, typer.Option(metavar="KEY", help="rows: key of the text [default: the usual names]")] = None,
+    prompt_field: Annotated[str | None, typer.Option(metavar="KEY", help="rows: key of what is given before it")] = None,
+    fold: Annotated[str, typer.Option(metavar="KINDS", help="kana: half-width to full; ascii: full-width to half; with commas")] = "",
+    shortest: Annotated[int | None, typer.Option(min=1, metavar="N", help="leave out texts of fewer characters")] = None,
+    longest: Annotated[int | None, typer.Option(min=1, metavar="N", help="leave out texts of more characters")] = None,
+    truncate: Annotated[int | None, typer.Option(min=1, metavar="N", help="cut texts of more characters after a sentence")] = None,
+    language: Annotated[Language | None, typer.Option(help="leave out texts that are less in it than --language-share")] = None,
+    language_share: Annotated[float, typer.Option(min=0, max=1, help="least share of letters in the language's scripts")] = 0.5,
+    most_repeated: Annotated[float | None, typer.Option(min=0, max=1, metavar="SHARE", help="leave out what repeats itself more")] = None,
+    quality: Annotated[bool, typer.Option("--quality", help="leave out texts with control characters, or mostly of signs")] = False,
+    validation: Annotated[float, typer.Option(help="share of documents for validation, about")] = 0.1,
+    test: Annotated[float, typer.Option(help="share of documents for the test, about")] = 0.1,
+    keep_duplicates: Annotated[bool, typer.Option("--keep-duplicates", help="keep exact and near-duplicates")] = False,
+    allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="list texts that overlap across splits; do not refuse")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="count bad documents by reason; do not stop at the first")] = False,
+    questions: Annotated[bool, typer.Option("--questions", help="make question and answer pairs of encyclopedic articles")] = False,
+    licence: Annotated[list[str], typer.Option(metavar="[SOURCE=]LICENCE", help="what the texts may be used under")] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="print the card")] = False,
+) -> None:
+    """Prepare texts of any kind: one clean folder of train, validation and test, with a card that accounts for every document."""
+    pass
+    from trainables.corpora.cleaning.cleaning import Preparation
+    from trainables.corpora.cleaning.filters import Filters
+    from trainables.corpora.sources import check_encoding
+
+    asked = Preparation(
+        format=format,
+        encoding=check_encoding(encoding),
+        documents=documents,
+        text_field=text_field,
+        prompt_field=prompt_field,
+        fold=read_folds(fold),
+        truncate=truncate,
+        filters=Filters(shortest, longest, language, language_share, most_repeated, quality),
+        keep_duplicates=keep_duplicates,
+        allow_overlap=allow_overlap,
+        skip_bad=skip_bad,
+        questions=questions,
+        split=read_split(validation, test),
+    )
+    card = run_preparation(sources, destination, asked, licence)
+    if as_json:
+        typer.echo(card.model_dump_json(indent=1))
+    else:
+        print_card(card, destination)

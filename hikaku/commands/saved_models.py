@@ -1,0 +1,78 @@
+"""Models that lie on this machine: folders in Hugging Face format, and what trials left behind."""
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from records.refusals import refusal
+from records.results import CONFIG_FILE, WEIGHTS_FOLDER, trial_folder
+from trainables.config import TrialConfig
+from trainables.models.source import WEIGHTS, check_model_folder, digest_folder
+
+if TYPE_CHECKING:
+    from trainables.corpora.tokens.writing import Tokenizer
+
+RUN = r"base|[^/]+/\d+(/seed-\d+)?"  # what stands behind the study's name in a uid
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model by the name a person gives it: its folder, or its base's with the configuration and the weights of a trial."""
+
+    name: str
+    folder: Path
+    config: TrialConfig | None = None
+    weights: Path | None = None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return name, folder, and the SHA-256 of the model's files and of the trial's weights."""
+        weights = digest_folder(self.weights) if self.weights else None
+        return {"name": self.name, "folder": str(self.folder), "sha256": digest_folder(self.folder), "weights_sha256": weights}
+
+    def load(self) -> "LoadedModel":
+        """Return the model on this machine's GPU or CPU, in its trial's precision; a folder's in bf16 on a GPU, in fp32 on a CPU."""
+        import torch
+
+        from trainables.corpora.tokens.writing import load_text_tokenizer
+        from trainables.group import autocast, device_of_worker
+        from trainables.models.model import build_model, load_model
+
+        config, device = self.config, device_of_worker()
+        precision = config.model.precision if config else "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        model: Any = build_model(config, self.weights) if config and self.weights else load_model(self.folder, precision)
+        context: AbstractContextManager[Any] = autocast(config) if config and self.weights else nullcontext()
+        return LoadedModel(model.to(device).eval(), load_text_tokenizer(self.folder), precision, context)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to compute: within `autocast`, as its trial computed."""
+
+    model: Any
+    tokenizer: "Tokenizer"
+    precision: str
+    autocast: AbstractContextManager[Any]
+
+
+def find_model(name: str, state: Path) -> SavedModel:
+    """Return the model that is meant: a folder, or a run whose study lies under `state`.
+
+    A run is a trial `study/arm/number`, a finalist's replicate `study/arm/number/seed-N`, or `study/base`. Raises ValueError in one line
+    where neither is there, or the run left no weights.
+    """
+    folder = Path(name).expanduser().absolute()
+    if folder.is_dir():
+        check_model_folder(folder)
+        return SavedModel(name, folder)
+    study, _, rest = name.partition("/")
+    trial = trial_folder(state / study, name)
+    if not re.fullmatch(RUN, rest) or not (trial / CONFIG_FILE).is_file():
+        raise refusal("MODEL_OR_TRIAL", name, f"a model folder, or study/arm/number of a trial under {state}")
+    config = TrialConfig.model_validate_json((trial / CONFIG_FILE).read_text(encoding="utf-8"))
+    weights = trial / WEIGHTS_FOLDER
+    if rest != "base" and not any(weights.glob(WEIGHTS)):
+        raise refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
+    check_model_folder(Path(config.model.folder))
+    return SavedModel(name, Path(config.model.folder), config, None if rest == "base" else weights)

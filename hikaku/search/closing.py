@@ -1,0 +1,59 @@
+"""The end of a study: which trials are the best, the test split opened for them, and how well the rungs ranked."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from records.files import write_atomically
+from records.results import SAMPLES_FILE, load_result, trial_folder
+
+EVALUATION_SHARE = "efficiency/evaluation_share"
+OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, unix_time
+
+
+def answer_lines(folder: Path, study: str, judged: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a table in lines of text: what the test split says of the base and of each arm, the mean where it has several runs."""
+    titles = {arm: f"best {arm}" if len(uids) == 1 else f"{arm}, mean of {len(uids)}" for arm, uids in judged.items()}
+    runs = {"base": [f"{study}/base"]} | {titles[arm]: uids for arm, uids in judged.items()}
+    metrics = {title: _mean_metrics(folder, uids) for title, uids in runs.items()}
+    names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/") and name.count("/") < 3)
+    if not names:
+        return []
+    names |= {EVALUATION_SHARE: None}
+    rows = [["", *metrics], *([name, *(f"{each[name]:.4g}" if name in each else "" for each in metrics.values())] for name in names)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows
+    ]
+
+
+def join_samples(folder: Path, study: str, best: Mapping[str, str]) -> None:
+    """Write the study's table of samples: what the base and the best of each arm wrote after the same openings, side by side."""
+    import pandas as pd
+
+    sources = {"base": f"{study}/base"} | {f"best {arm}": uid for arm, uid in best.items()}
+    files = {title: trial_folder(folder, uid) / SAMPLES_FILE for title, uid in sources.items()}
+    tables = {title: pd.DataFrame(**json.loads(file.read_text(encoding="utf-8"))) for title, file in sorted(files.items()) if file.exists()}
+    if not tables:
+        return
+    joined = next(iter(tables.values())).drop(columns="written").assign(**{title: table["written"] for title, table in tables.items()})
+    write_atomically(folder / SAMPLES_FILE, joined.to_json(orient="split", index=False, force_ascii=False, indent=1))
+
+
+def _mean_metrics(folder: Path, uids: Sequence[str]) -> dict[str, float]:
+    """Return the mean of each metric that all of the runs have."""
+    results = [result.metrics for uid in uids if (result := load_result(trial_folder(folder, uid))) is not None]
+    return {name: sum(each[name] for each in results) / len(results) for name in results[0] if all(name in each for each in results)}
+
+
+def log_opening(folder: Path, uid: str) -> None:
+    """Write down that a test split is about to be opened for a run; it counts even if the measurement then fails."""
+    with (folder / OPENINGS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"uid": uid, "unix_time": time.time()}) + "\n")
+
+
+def read_openings(folder: Path) -> list[str]:
+    """Return the uids of the runs for which the test split was opened, once for each opening."""
+    path = folder / OPENINGS_FILE
+    return [json.loads(line)["uid"] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -1,0 +1,167 @@
+"""The Ray cluster a study runs on: started or joined, asked what it has, and kept quiet."""
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from hikaku.study.sections import Resources
+from hikaku.study.study import Study
+from trainables.config import Precision
+from trainables.process import ENVIRONMENT, Share, Work
+
+_RAY: Any = ray  # whose own annotations leave most types open
+ANSWER_SECONDS = 10.0
+CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the trials compute on."""
+
+    kind: Literal["cpu", "gpu"]
+    name: str
+    bf16: bool
+
+
+@contextlib.contextmanager
+def open_cluster(address: str | None, logs: Path) -> Generator[None]:
+    """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end, unless it was joined before.
+
+    Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
+    from outside are never given back. Raises ValueError when no cluster answers at the address.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    _log_to_file(logs / "ray.log")
+    os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address.startswith("ray://"):
+        raise ValueError(f"address: got {address}; allowed: host:port of a cluster this machine belongs to, or a Ray job submitted to it")
+    _refuse_silence(address)
+    local = {"include_dashboard": True, "num_cpus": _count_cpus()}
+    options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
+    if _RAY.is_initialized():
+        yield
+        return
+    try:
+        _RAY.init(address=address, log_to_driver=False, configure_logging=False, **options)
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+    try:
+        yield
+    finally:
+        _RAY.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise ValueError when nothing listens at host:port, for which Ray itself would wait many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        except OSError as error:
+            raise ValueError(f"no Ray cluster answers at {address}: {error}") from None
+
+
+def _count_cpus() -> int | None:
+    """Return the CPUs this process may use where those are fewer than the machine's, which Ray would count; None leaves it to Ray."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return allowed if allowed is not None and allowed < (os.cpu_count() or 1) else None
+
+
+def _log_to_file(path: Path) -> None:
+    """Send what Ray logs in this process to a file. `ray.init` clears the handlers of `ray` itself, so its parts have their own."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("ray._private", "ray.tune", "ray.train", "ray.data", "ray.air", "ray.util"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.WARNING)
+
+
+def check_machines(study: Study, folder: Path) -> None:
+    """Refuse several machines where the trials would be kept in SQLite, or where one does not see the state folder. Raises ValueError."""
+    nodes: list[dict[str, Any]] = [node for node in _RAY.nodes() if node["Alive"]]
+    refuse_sqlite(study, len({node["NodeManagerAddress"] for node in nodes}))
+    here = _RAY.get_runtime_context().get_node_id()
+    for node in nodes:
+        if node["NodeID"] != here:
+            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            sees = _RAY.remote(num_cpus=0, scheduling_strategy=place)(Path.is_dir).remote(folder)
+            if not _RAY.get(sees):
+                raise ValueError(
+                    f"--state: {folder} is not there on {node['NodeManagerAddress']}; allowed: a folder that all machines share"
+                )
+
+
+def refuse_sqlite(study: Study, machines: int) -> None:
+    """Raise ValueError when a study of several machines would keep its trials in SQLite."""
+    if machines > 1 and (study.storage is None or study.storage.startswith("sqlite")):
+        raise ValueError(
+            f"storage: SQLite does not serve {machines} machines; allowed: a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna"
+        )
+
+
+def share_of(resources: Resources, work: Work | None = None) -> Share:
+    """Return what one trial takes of the cluster: `gpus_per_worker: auto` is 1 where the cluster has any GPU."""
+    gpus = resources.gpus_per_worker
+    if gpus == "auto":
+        gpus = 1.0 if _RAY.cluster_resources().get("GPU", 0) >= 1 else 0.0
+    return Share(workers=resources.workers, cpus=resources.cpus_per_worker, gpus=gpus, retries=resources.retries, work=work)
+
+
+def count_concurrent(resources: Resources, share: Share) -> int:
+    """Return how many trials run at once. Raises ValueError when not even one fits."""
+    has: dict[str, float] = _RAY.cluster_resources()
+    fitting = share.fits(has.get("CPU", 0), has.get("GPU", 0))
+    if fitting < 1:
+        needs = f"{share.workers} x ({share.cpus:g} CPU, {share.gpus:g} GPU)"
+        raise ValueError(f"resources: a trial needs {needs}; the cluster has {has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU")
+    return fitting if resources.concurrent_trials == "auto" else resources.concurrent_trials
+
+
+def read_device(share: Share) -> Device:
+    """Return the device of the trials, asked on a node that has it."""
+    if share.gpus:
+        return _RAY.get(_RAY.remote(num_cpus=0, num_gpus=share.gpus)(_read_gpu).remote())
+    return read_cpu()
+
+
+def read_cpu() -> Device:
+    """Return this machine's CPU; bf16 where it has instructions for it, since without them bf16 is slower than fp32."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        lines = ""
+    name = re.search(r"^model name\s*: (.*)$", lines, re.MULTILINE)
+    return Device("cpu", name.group(1) if name else "CPU", CPU_BF16.search(lines) is not None)
+
+
+def _read_gpu() -> Device:
+    import torch
+
+    return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: Device, key: str = "training.precision") -> Precision:
+    """Return the precision that trials compute in; `key` is where it was asked for.
+
+    `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on every CPU, so that a study on CPUs gives the same numbers on all of
+    them. A CPU computes bf16 in software where it has no instructions for it, which is slow and gives the figures an ablation needs.
+    Raises ValueError when the device lacks what was asked for.
+    """
+    if asked == "auto":
+        return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
+    if asked == "bf16" and device.kind == "gpu" and not device.bf16:
+        raise ValueError(f"{key}: got bf16, which {device.name} lacks; allowed: auto, fp32, fp16")
+    if asked == "fp16" and device.kind == "cpu":
+        raise ValueError(f"{key}: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, bf16")
+    return asked

@@ -1,0 +1,71 @@
+"""What a trial's metrics are worth: objective values, and by how much constraints are exceeded. No Optuna, no Ray."""
+
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from hikaku.study.sections import Constraint, Objective
+from hikaku.study.study import Study
+from records.results import Outcome, Result
+
+Metrics = Mapping[str, float]
+
+
+def load_function(dotted: str) -> Callable[[dict[str, float]], float]:
+    """Return the function named `package.module:function`. Raises ValueError naming what is missing."""
+    module_name, _, name = dotted.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"objective {dotted}: {error}") from None
+
+
+def objective_value(objective: Objective, metrics: Metrics) -> float:
+    """Return the objective of a trial's metrics; NaN where they lack it."""
+    if objective.function is not None:
+        return float(load_function(objective.function)(dict(metrics)))
+    assert objective.metric is not None
+    return metrics.get(objective.metric, math.nan)
+
+
+def objective_values(objectives: Sequence[Objective], metrics: Metrics) -> list[float]:
+    """Return one value per objective."""
+    return [objective_value(objective, metrics) for objective in objectives]
+
+
+def measure_excess(constraints: Sequence[Constraint], metrics: Metrics) -> dict[str, float]:
+    """Return by how much each constraint is exceeded, at most 0 where it is kept, as Optuna counts.
+
+    A metric that was not measured yet is left out; one that is NaN exceeds every bound.
+    """
+    excess: dict[str, float] = {}
+    for constraint in constraints:
+        value = metrics.get(constraint.metric)
+        if value is None:
+            continue
+        for bound, sign, word in ((constraint.at_least, -1.0, "at_least"), (constraint.at_most, 1.0, "at_most")):
+            if bound is not None:
+                excess[f"{constraint.metric} {word} {bound:g}"] = math.inf if math.isnan(value) else sign * (value - bound)
+    return excess
+
+
+def name_violation(excess: Mapping[str, float]) -> str:
+    """Return one line naming the constraints that are not kept; empty when all are."""
+    return "; ".join(f"not kept: {name} (by {value:.4g})" for name, value in excess.items() if value > 0)
+
+
+def judge_result(study: Study, result: Result) -> tuple[Outcome, str]:
+    """Return how a trial that ended by itself is counted, with a reason.
+
+    A trained trial is completed only with finite objectives and every constraint kept. A worker that says `pruned` was told so by the
+    referee, which then has stored the outcome: without one it is a failure.
+    """
+    if result.outcome == Outcome.PRUNED:
+        return Outcome.FAILED, "the trial ended as if pruned, though nobody told it to"
+    if result.outcome != Outcome.COMPLETED:
+        return result.outcome, result.reason
+    values = objective_values(study.objectives, result.metrics)
+    if not all(math.isfinite(value) for value in values):
+        return Outcome.DIVERGED, "the objective is not finite"
+    violation = name_violation(measure_excess(study.constraints, result.metrics))
+    return (Outcome.INFEASIBLE, violation) if violation else (Outcome.COMPLETED, "")

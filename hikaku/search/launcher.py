@@ -1,0 +1,203 @@
+"""A whole study, from its checked file to its report: prepares, searches on Ray, opens the test split, reports.
+
+Everything it does can be interrupted at any instant and done again: running the same study resumes it.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import RayError
+
+from hikaku.search.closing import answer_lines, read_openings
+from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.search.finalists import RankCorrelation, choose_judged, choose_opened, has_ended
+from hikaku.search.progress import LiveTable
+from hikaku.search.referee import Referee
+from hikaku.search.setting import Setting
+from hikaku.search.tuning import Search, is_measured
+from hikaku.study.folder import DATA_FOLDER, load_identity, lock_study, prepare_texts, save_identity
+from hikaku.study.identity import describe_change
+from hikaku.study.origins import save_origins
+from hikaku.study.rules import PRECISION
+from hikaku.study.study import Study
+from records.places import state_root
+from records.results import Outcome, TrialStatus
+from trainables.config import Precision
+from trainables.corpora.tokens.writing import digest_data
+from trainables.models.source import resolve_model
+from trainables.process import Share, Work
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What a run of a study came to."""
+
+    name: str
+    folder: Path
+    outcomes: dict[str, int]
+    best: dict[str, str]  # arm -> uid
+    openings: int
+    report: Path | None = None
+    interrupted: bool = False
+    lines: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 for a finished study in which something completed, 130 after an interruption, else 1."""
+        return 130 if self.interrupted else 0 if self.best else 1
+
+
+def run_study(
+    study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None
+) -> StudySummary:
+    """Return the summary of a study after running, or resuming, it to its end.
+
+    `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
+    terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here,
+    was begun with another configuration, or is being run by another process; RuntimeError when the base or the test split
+    cannot be measured, or Ray itself fails.
+    """
+    folder = state_root(state) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    say = say or LiveTable.say
+    with lock_study(study, folder), contextlib.ExitStack() as stack:
+        launch = Launch(study, folder, address, say, work, stack)
+        try:
+            return launch.run()
+        except RayError as error:
+            last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise RuntimeError(f"{study.name}: {last} (logs: {folder / 'logs'}); the same command goes on from here") from error
+
+
+@dataclass
+class Launch:
+    """One run of a study; the cluster is opened when first needed, which a finished study never does."""
+
+    study: Study
+    folder: Path
+    address: str | None
+    say: Say
+    work: Work | None
+    stack: contextlib.ExitStack  # holds the cluster open
+    _share: Share | None = None
+
+    def run(self) -> StudySummary:
+        """Return the summary after every missing part of the study is done."""
+        setting = self._prepare()
+        referee = Referee(self.study, setting)
+        if not (referee.is_done() and self._is_opened(referee.best(), referee.replicates())):
+            referee.close(finished=False, patience=0)
+            return self._search(setting)
+        self.say(f"{self.study.name}: all trials have ended; nothing to run")
+        return self._conclude(referee.snapshot(), referee.best(), [], referee.close(finished=True))
+
+    # -- before ----------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> Setting:
+        """Return where the study runs, after making model and data present and checking that it is the study begun here."""
+        study = self.study
+        model = resolve_model(study.model, fetch=True)
+        assert model.folder is not None
+        assert model.digest is not None
+        precision = self._precision()
+        digests = digest_data(study.data)
+        identity = study.identity(precision, digests, model.digest)
+        self._check_identity(identity)
+        card = prepare_texts(study, model.folder, self.folder, self.say)
+        save_identity(self.folder, identity)
+        save_origins(self.folder, study)
+        self.say(f"{study.name}: precision {precision}, state in {self.folder}")
+        tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
+        tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
+        return Setting(self.folder, model.folder, self.folder / DATA_FOLDER, precision, self._tracking_uri(), tags, dict(digests))
+
+    def _precision(self) -> Precision:
+        """Return the precision, resolved once: a study that was begun keeps what `auto` meant then."""
+        begun = load_identity(self.folder)
+        if self.study.training.precision == "auto" and begun is not None:
+            return begun["training"]["precision"]
+        device = read_device(self._on_cluster())
+        for name, arm in self.study.arms.items():
+            for asked in arm.space.values(PRECISION) if PRECISION in arm.space.root else ():
+                resolve_precision(asked, device, f"arms.{name}.space.{PRECISION}")
+        return resolve_precision(self.study.training.precision, device)
+
+    def _check_identity(self, identity: dict[str, Any]) -> None:
+        begun = load_identity(self.folder)
+        change = describe_change(begun, json.loads(json.dumps(identity))) if begun is not None else None
+        if change is not None:
+            raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
+
+    def _tracking_uri(self) -> str:
+        from records.tracking import create_store
+
+        return self.study.tracking.uri or create_store(self.folder.parent)
+
+    def _on_cluster(self) -> Share:
+        """Return a trial's share of the cluster, which is opened at the first call and left when the run ends."""
+        if self._share is None:
+            self.stack.enter_context(open_cluster(self.address, self.folder / "logs"))
+            check_machines(self.study, self.folder)
+            self._share = share_of(self.study.resources, self.work)
+        return self._share
+
+    # -- the search ------------------------------------------------------------------------------------------
+
+    def _search(self, setting: Setting) -> StudySummary:
+        share = self._on_cluster()
+        search = Search(self.study, setting, share, count_concurrent(self.study.resources, share))
+        interrupted = False
+        try:
+            search.run()
+        except KeyboardInterrupt:
+            interrupted = True
+            self.say(f"{self.study.name}: interrupted; the same command goes on from here")
+        rows, best, correlations = (search.ask(method) for method in ("snapshot", "best", "correlations"))
+        unwritten = search.ask("close", finished=not interrupted, patience=5 if interrupted else 60)
+        return self._conclude(rows, best, correlations, unwritten, interrupted=interrupted)
+
+    # -- after -----------------------------------------------------------------------------------------------
+
+    def _is_opened(self, best: Mapping[str, str], replicates: Sequence[str]) -> bool:
+        opened = (f"{self.study.name}/base", *choose_opened(self.folder, best, replicates))
+        return all(has_ended(self.folder, uid) for uid in replicates) and all(is_measured(self.folder, "test", uid) for uid in opened)
+
+    def _conclude(
+        self,
+        rows: list[TrialStatus],
+        best: dict[str, str],
+        correlations: list[RankCorrelation],
+        unwritten: str,
+        *,
+        interrupted: bool = False,
+    ) -> StudySummary:
+        openings = read_openings(self.folder)
+        answer = [] if interrupted else answer_lines(self.folder, self.study.name, choose_judged(best, openings))
+        lines = [*map(str, correlations), *answer, *([unwritten] if unwritten else [])]
+        for line in lines:
+            self.say(line)
+        outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
+        report = None if interrupted or unwritten else self._report()
+        return StudySummary(self.study.name, self.folder, outcomes, best, len(openings), report, interrupted, tuple(lines))
+
+    def _report(self) -> Path:
+        from analysis.report.report import build_report
+
+        report = build_report(self.study.name, self._tracking_uri())
+        path, found = report.write(self.folder), report.findings
+        knees = (knee for knee in found.knees if knee.seeds > 1)  # an ordinary search has one seed a rank, and no ablation
+        for finding in (*([found.verdict] if found.verdict else []), *knees, *found.ablations):
+            self.say(finding.sentence)
+        self.say(f"report: {path}")
+        return path
+
+
+def _digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""Keeps MLflow up with a study, behind the back of everything that trains.
+
+A set of uids whose runs have changed, and one thread that writes them. A record is made anew each time, so nothing is queued that a crash
+could lose: whatever is missing in MLflow is written by the next run of the study.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from records.tracking import RunRecord, Tracker
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between attempts while MLflow does not answer
+
+
+def open_tracker(uri: str) -> "Tracker":
+    """Return the door to MLflow; imported here because it takes seconds, which nobody should wait for."""
+    from records.tracking import Tracker
+
+    return Tracker(uri)
+
+
+class Recorder:
+    """Writes the runs that were marked; `build` returns the record of a uid, or None where there is none yet."""
+
+    def __init__(
+        self, uri: str, build: "Callable[[str], RunRecord | None]", open_tracker: "Callable[[str], Tracker]" = open_tracker
+    ) -> None:
+        self._uri, self._build, self._open_tracker = uri, build, open_tracker
+        self._changed: dict[str, None] = {}  # an ordered set
+        self._wake = threading.Condition()
+        self._closing = False
+        self._problem = "it has not answered yet"
+        self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
+        self._thread.start()
+
+    def mark(self, *uids: str) -> None:
+        """Have these runs written soon."""
+        with self._wake:
+            self._changed.update(dict.fromkeys(uids))
+            self._wake.notify_all()
+
+    def close(self, patience: float) -> str:
+        """Return one line on what could not be written within `patience` seconds; empty when nothing is missing."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join(patience)
+        if not self._thread.is_alive():
+            return ""
+        return f"MLflow at {self._uri} still lacks {len(self._changed) or 1} runs ({self._problem}); running the study again writes them"
+
+    def _write_for_ever(self) -> None:
+        tracker: Tracker | None = None
+        wait = FIRST_WAIT
+        while (uid := self._next()) is not None:
+            try:
+                tracker = tracker or self._open_tracker(self._uri)
+                record = self._build(uid)
+                if record is not None:
+                    tracker.write(record)
+                wait = FIRST_WAIT
+            except Exception as error:
+                self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                self.mark(uid)
+                self._pause(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+
+    def _next(self) -> str | None:
+        """Wait for a changed run and return it, parents before children; None when closing and nothing is left."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._changed or self._closing)
+            if not self._changed:
+                return None
+            uid = min(self._changed, key=lambda each: each.count("/"))
+            del self._changed[uid]
+            return uid
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another attempt; a short while only once the study is closing."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until - (seconds - FIRST_WAIT if self._closing else 0):
+            time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""The study: its file read and checked, its plan, its identity, its folder."""

@@ -1,0 +1,236 @@
+"""Which sections of a study fit together. One function a rule; each raises ValueError `key: got VALUE; allowed: …`.
+
+The message begins with the dotted key it is about, which `hikaku/study/reading.py` turns into a line of the file.
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from hikaku.study.sections import Arm, StudySections
+from records.metrics import METRICS, definition_of, spell_out
+from records.refusals import describe_error, refusal, suggest
+from search_spaces.grammar import Range, SearchSpace, describe
+from trainables.config import Batch, Optimizer, Precision, Schedule
+from trainables.methods import METHODS
+
+if TYPE_CHECKING:
+    from trainables.shape import ModelShape
+
+SECTIONS: dict[str, type[BaseModel]] = {"optimizer": Optimizer, "schedule": Schedule, "batch": Batch}
+SCALES = ("method.alpha", "method.alpha_over_rank")
+PRECISION = "model.precision"
+ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Precision}  # outside the sections; for ablations
+
+
+def check_study(study: StudySections) -> None:
+    """Check every rule in turn. Raises ValueError for the first that is broken."""
+    rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
+    for rule in (*rules, check_objectives, check_constraints, check_weights, check_grids):
+        rule(study)
+
+
+def check_data(study: StudySections) -> None:
+    """Something is trained on."""
+    if not any(data.role == "adapt" for data in study.data.values()):
+        raise refusal("data", "no set with role adapt", "at least one, the texts that are trained on")
+
+
+def check_spaces(study: StudySections) -> None:
+    """Every name of a space is a hyperparameter of its arm, every value one its field takes, and LoRA's scale is given once."""
+    for arm_name, arm in study.arms.items():
+        fields = hyperparameters(arm)
+        for name in arm.space.root:
+            _check_parameter(f"arms.{arm_name}.space.{name}", name, arm.space, fields)
+        if arm.method == "lora":
+            where = f"arms.{arm_name}.space"
+            scales = [name for name in SCALES if name in arm.space.root]
+            if len(scales) != 1:
+                raise refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
+            if arm.space.root[scales[0]].when:
+                raise refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
+
+
+def check_weights(study: StudySections) -> None:
+    """A score is made of metrics that have a better and a worse, and one of them at least counts."""
+    for metric in study.weights:
+        _check_metric(study, f"weights.{metric}", metric)
+        if definition_of(metric).direction == "none":
+            raise refusal(f"weights.{metric}", "a metric of which neither more nor less is better", "one with a direction")
+    if study.weights and not any(study.weights.values()):
+        raise refusal("weights", "none above 0", "at least one, or no weights at all")
+
+
+def check_seeds(study: StudySections) -> None:
+    """Seeds come from one place: an ablation's space, or the finalists."""
+    for name, arm in study.arms.items():
+        if "seed" in arm.space.root and study.finalists is not None:
+            raise refusal(f"arms.{name}.space.seed", "seeds in a space, beside finalists", "one of the two")
+
+
+def check_starts(study: StudySections) -> None:
+    """Every configuration tried first lies inside its arm's space."""
+    for arm_name, arm in study.arms.items():
+        for index, start in enumerate(arm.starts):
+            try:
+                arm.space.check_start(start)
+            except ValueError as error:
+                raise ValueError(f"arms.{arm_name}.starts.{index}.{error}") from None
+
+
+def check_batches(study: StudySections) -> None:
+    """A step divides into micro-batches over the workers, and budget and first rung hold a step."""
+    batch, workers = study.training.batch, study.resources.workers
+    for arm_name, arm in study.arms.items():
+        searched = [f"arms.{arm_name}.space.{name}" for name in ("batch.blocks", "batch.micro_blocks") if name in arm.space.root]
+        all_blocks = _every(arm.space, "batch.blocks", batch.blocks)
+        all_micro = _every(arm.space, "batch.micro_blocks", batch.micro_blocks)
+        for blocks, micro in itertools.product(all_blocks, all_micro):
+            if blocks % (micro * workers):
+                allowed = f"a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})"
+                raise refusal((*searched, "training.batch.blocks")[0], f"{blocks} blocks", allowed)
+            step = blocks * batch.sequence_length
+            allowed = f"at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)"
+            if study.budget.tokens < step:
+                raise refusal("budget.tokens", study.budget.tokens, allowed)
+            if study.pruning and study.pruning.first_rung < step:
+                raise refusal("pruning.first_rung", study.pruning.first_rung, allowed)
+
+
+def check_pruning(study: StudySections) -> None:
+    """Values at a rung can be compared: no warm-up and no second schedule shape under way, in a stratum that exists."""
+    pruning, budget = study.pruning, study.budget.tokens
+    if pruning is None:
+        return
+    if len(study.objectives) > 1:
+        raise refusal("pruning", f"pruning with {len(study.objectives)} objectives", "no pruning with several objectives")
+    if pruning.first_rung >= budget:
+        raise refusal("pruning.first_rung", pruning.first_rung, f"below budget.tokens, {budget}")
+    for arm_name, arm in study.arms.items():
+        shapes = _every(arm.space, "schedule.shape", study.training.schedule.shape)
+        if len(set(shapes)) > 1:
+            allowed = "one shape, or no pruning, since values in mid-schedule do not compare across shapes"
+            raise refusal(f"arms.{arm_name}.space.schedule.shape", ", ".join(shapes), allowed)
+        share = max(_every(arm.space, "schedule.warmup_share", study.training.schedule.warmup_share))
+        if share * budget >= pruning.first_rung:
+            got = f"{pruning.first_rung}, inside the warm-up of arm {arm_name}"
+            raise refusal("pruning.first_rung", got, f"above {share * budget:.0f} ({share:g} of {budget} tokens)")
+    _check_stratum(pruning.stratum, study.arms)
+
+
+def check_objectives(study: StudySections) -> None:
+    """Each objective is one metric of the search, or one function."""
+    for index, objective in enumerate(study.objectives):
+        where = f"objectives.{index}"
+        if (objective.metric is None) == (objective.function is None):
+            raise refusal(where, "both" if objective.metric else "neither", "exactly one of metric, function")
+        if objective.metric is None:
+            continue
+        _check_metric(study, f"{where}.metric", objective.metric)
+        direction = definition_of(objective.metric).direction
+        if direction not in ("none", objective.direction):
+            raise refusal(f"{where}.direction", objective.direction, f"{direction}, for {objective.metric}")
+
+
+def check_constraints(study: StudySections) -> None:
+    """Each constraint bounds one known metric once."""
+    for index, constraint in enumerate(study.constraints):
+        where = f"constraints.{index}"
+        _check_metric(study, f"{where}.metric", constraint.metric)
+        if (constraint.at_least is None) == (constraint.at_most is None):
+            raise refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
+
+
+def check_grids(study: StudySections) -> None:
+    """An arm searched by grid can be listed, and has a configuration for every trial."""
+    for arm_name, arm in study.arms.items():
+        if arm.sampler != "grid":
+            continue
+        try:
+            size = sum(1 for _ in arm.space.configurations())
+        except ValueError as error:
+            raise ValueError(f"arms.{arm_name}.space.{error}") from None
+        if size < study.budget.trials:
+            raise refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
+
+
+def check_shape(study: StudySections, shape: "ModelShape") -> None:
+    """Sequences fit into the model's context."""
+    length = study.training.batch.sequence_length
+    if length > shape.context:
+        raise refusal("training.batch.sequence_length", length, f"at most {shape.context}, the model's context")
+
+
+def hyperparameters(arm: Arm) -> dict[str, Any]:
+    """Return the dotted names an arm's space may hold, each with the type (and bounds) of its field."""
+    sections: Mapping[str, type[BaseModel]] = {"method": METHODS[arm.method], **SECTIONS}
+    named = {
+        f"{section}.{name}": Annotated[field.annotation, field]
+        for section, fields in sections.items()
+        for name, field in fields.model_fields.items()
+        if name != "name"
+    }
+    return named | ABLATED
+
+
+def _check_parameter(where: str, name: str, space: SearchSpace, fields: Mapping[str, Any]) -> None:
+    parameter = space.root[name]
+    if name == "batch.sequence_length":
+        raise refusal(where, "a length in a space", "training.batch.sequence_length, since texts are packed once for all trials")
+    if name not in fields:
+        raise ValueError(f"{where}: unknown name; {suggest(name, fields)}")
+    if name.startswith("batch.") and isinstance(parameter, Range) and not parameter.listed:
+        raise refusal(where, describe(parameter), "choices, or a short range in steps: each must divide a step")
+    if isinstance(parameter, Range) and not parameter.whole and _takes_whole_numbers_only(fields[name]):
+        raise refusal(where, describe(parameter), "whole numbers")
+    for value in parameter.values():
+        try:
+            TypeAdapter[Any](fields[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {describe_error(error.errors()[0])}") from None
+
+
+def _takes_whole_numbers_only(annotation: Any) -> bool:
+    try:
+        TypeAdapter[Any](annotation).validate_python(1.5)
+    except ValidationError as error:
+        return error.errors()[0]["type"] == "int_from_float"
+    return False
+
+
+def _every(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
+    """Return what a name may be in a trial: what its space allows, and the training section's value where the space may leave it out."""
+    if name not in space.root:
+        return (otherwise,)
+    return (*space.values(name), otherwise) if space.root[name].when else space.values(name)
+
+
+def _check_stratum(stratum: str, arms: Mapping[str, Arm]) -> None:
+    if stratum == "arm":
+        return
+    names = {name for arm in arms.values() for name in arm.space.root}
+    if stratum not in names:
+        raise ValueError(f"pruning.stratum: got {stratum!r}; {suggest(stratum, ['arm', *sorted(names)])}")
+    for arm in arms.values():
+        parameter = arm.space.root.get(stratum)
+        if isinstance(parameter, Range) and not parameter.listed:
+            raise refusal("pruning.stratum", f"{stratum!r}, a range", "arm, or a name with choices, since each value is a stratum")
+
+
+def _check_metric(study: StudySections, where: str, metric: str) -> None:
+    try:
+        row = definition_of(metric)
+    except KeyError:
+        known = [name for name in spell_out(METRICS) if not name.startswith("test/")]
+        raise ValueError(f"{where}: got {metric!r}; {suggest(metric, known)}") from None
+    if metric.startswith("test/"):
+        raise refusal(where, repr(metric), "a metric of the validation split, since the search never sees the test split")
+    if metric.startswith("own/") and metric.removeprefix("own/") not in study.own_metrics:
+        raise refusal(where, repr(metric), f"own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
+    if "{set}" in row.name:
+        role = "domain" if metric.startswith("domain/") else "retain"
+        named = [name for name, data in study.data.items() if data.role == role]
+        if metric.split("/")[1] not in named:
+            raise refusal(where, repr(metric), f"the sets with role {role} ({', '.join(named) or 'none'})")

@@ -1,0 +1,100 @@
+"""A study: one comparison, checked before anything heavy is imported.
+
+`hikaku/study/sections.py` holds the study file's sections, `hikaku/study/reading.py` reads YAML into them with line numbers, and
+`hikaku/study/rules.py` says which sections fit together. A study's identity is its resolved configuration:
+`Study.identity` leaves out what does not change an answer (resources, state, tracking).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from hikaku.study.rules import check_study
+from hikaku.study.sections import StudySections
+from trainables.config import Precision, TrialConfig
+
+
+class Study(StudySections):
+    """A whole study, validated. Raises ValueError `key: got VALUE; allowed: …` for sections that do not fit together."""
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self) -> "Study":
+        check_study(self)
+        return self
+
+    def rungs(self) -> tuple[int, ...]:
+        """Return the nominal token counts at which pruning may happen: first rung x reduction factor^k, below the budget."""
+        rungs: list[int] = []
+        if self.pruning is not None:
+            rung = self.pruning.first_rung
+            while rung < self.budget.tokens:
+                rungs.append(rung)
+                rung *= self.pruning.reduction_factor
+        return tuple(rungs)
+
+    def derive_seed(self, *words: str | int) -> int:
+        """Return a 31-bit seed for one use, e.g. `derive_seed(arm, number)`: the study's seed and the words decide it alone."""
+        text = "/".join(map(str, (self.seed, *words)))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    def trial_config(  # noqa: PLR0913 (every one is needed, and named)
+        self,
+        *,
+        uid: str,
+        seed: int,
+        folder: Path,
+        model_folder: Path,
+        precision: Precision,
+        data_folder: Path,
+        base_folder: Path | None,
+        params: Mapping[str, Any],
+    ) -> TrialConfig:
+        """Return the configuration of one run: what every trial shares, with what the arm's space chose put over it.
+
+        The arm is read from the uid; the base (`study/base`) counts as full fine-tuning that is never trained, and has no
+        `base_folder`, which otherwise holds the base's result.json. Raises pydantic.ValidationError.
+        """
+        training, arm = self.training, uid.split("/")[1]
+        flat: dict[str, Any] = {
+            "uid": uid,
+            "seed": seed,
+            "folder": str(folder),
+            "model.folder": str(model_folder),
+            "model.precision": precision,
+            "model.activation_checkpointing": training.activation_checkpointing,
+            "data.folder": str(data_folder),
+            "data.base_result_folder": str(base_folder or ""),
+            "budget.tokens": self.budget.tokens,
+            "budget.rungs": self.rungs(),
+            "budget.curve_every": training.curve_every,
+            "budget.keep_best": training.keep_best,
+            "engine.zero_stage": training.zero_stage,
+            "engine.workers": self.resources.workers,
+            "similarity": self.similarity.model_dump() if self.similarity else None,
+            "own_metrics": {f"own/{name}": function for name, function in self.own_metrics.items()},
+            "method.name": "full" if base_folder is None else self.arms[arm].method,
+        }
+        for section in ("optimizer", "schedule", "batch"):
+            flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}
+        return TrialConfig.unflatten(flat | dict(params))
+
+    def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str) -> dict[str, Any]:
+        """Return what makes this study this study, as plain data: a run with the same identity resumes it.
+
+        Precision is resolved, and texts and model stand by their content's digest in place of their path. Left out is what
+        does not change a trial: description, finalists, weights, resources, tracking, storage.
+        """
+        plain = self.model_dump(mode="json", exclude={"description", "finalists", "weights", "resources", "tracking", "storage"})
+        plain["training"]["precision"] = precision
+        plain["model"].pop("path")
+        plain["model"]["digest"] = model_digest
+        for name, data in plain["data"].items():
+            for left_out in ("path", "files", "fetched_by", "expect"):
+                data.pop(left_out)
+            if data["template"] not in {"plain", "chat"}:
+                data.pop("template")  # a file: the digest covers what it says
+            data["digest"] = data_digests[name]
+        return plain

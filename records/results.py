@@ -1,0 +1,109 @@
+"""What a run leaves behind: the words and shapes that trials, referee, tracking and analysis share.
+
+A *run* is a trial, the base, or later a replicate. Every run writes one `result.json` (a `Result`)
+into its own folder of the study's state, complete or absent. Rung values are in Optuna as well;
+from these two everything MLflow shows can be rebuilt.
+"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from records.files import write_atomically
+
+CONFIG_FILE = "config.json"
+RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.json"  # of the base and the best: given, written, expected
+DOCUMENTS_FILE = "documents.parquet"  # per-document nats, tokens, characters, bytes, of every split opened
+WEIGHTS_FOLDER = "weights"  # the adapter or the full model after the last step, safetensors and JSON
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+class Outcome(StrEnum):
+    """How a trial ended; the same word in Optuna, MLflow, status and report."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class Record(BaseModel):
+    """What is written once and not changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class CurvePoint(Record):
+    """One point of the training curve, on a fixed cadence in tokens."""
+
+    tokens: int
+    loss: float = Field(description="mean nats per trained token since the previous point")
+    learning_rate: float
+    gradient_norm: float | None
+    seconds: float = Field(description="training seconds since the trial's first step, evaluation left out")
+    unix_time: float
+    system: dict[str, float] = Field(default_factory=dict, description="the machine's load, of rank 0")
+
+
+class RungReport(Record):
+    """What a trial says at a rung: the values of its metrics after `tokens` nominal tokens."""
+
+    tokens: int = Field(description="nominal token count of the rung")
+    metrics: dict[str, float]
+    unix_time: float
+
+
+class Result(Record):
+    """How a run ended and everything it measured."""
+
+    uid: str
+    outcome: Outcome
+    reason: str = Field(default="", description="one line a person can act on; empty when completed")
+    tokens: int = Field(description="tokens trained when the run ended")
+    metrics: dict[str, float] = Field(description="last known value per metric name (records.metrics)")
+    rungs: tuple[RungReport, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    facts: dict[str, str] = Field(default_factory=dict, description="device, precision, versions, read-back checks")
+    started: float = Field(description="unix time")
+    ended: float = Field(description="unix time")
+
+
+class TrialStatus(Record):
+    """How far a trial is: one line of the live table and of `hikaku status`."""
+
+    uid: str
+    arm: str
+    outcome: Outcome | None = Field(description="None while it runs")
+    rung: int | None = Field(description="nominal tokens of the last rung reported")
+    tokens: int = Field(description="tokens trained as far as known: at the last rung, or at the end")
+    perplexity: float | None = Field(description="eval/perplexity at the last rung")
+    tokens_per_second: float | None
+    started: float | None = Field(description="unix time")
+    ended: float | None = Field(default=None, description="unix time")
+
+
+def save_result(folder: Path, result: Result) -> None:
+    """Write `result.json` into a run's folder, complete or absent."""
+    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1))
+
+
+def load_result(folder: Path) -> Result | None:
+    """Return the run's result, or None while it has not ended."""
+    path = folder / RESULT_FILE
+    if not path.exists():
+        return None
+    return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def trial_folder(study_folder: Path, uid: str) -> Path:
+    """Return the state folder of a run: `<study folder>/trials/<arm>/<number>`, or `<study folder>/base`.
+
+    The uid is `study/arm/number` for a trial and `study/base` for the base.
+    """
+    _, *rest = uid.split("/")
+    return study_folder / "base" if rest == ["base"] else study_folder.joinpath("trials", *rest)

@@ -1,0 +1,214 @@
+"""The one door to MLflow: an experiment is a study, a parent run the study, a child run a trial or the base, its child a replicate.
+
+Writing is idempotent. A run is found by its tag `hikaku.uid`, every metric carries the time it was measured at, and the
+tag `hikaku.written` holds the digest of what was written last, so writing a record twice leaves one copy.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+from pydantic import Field
+
+from records.results import CurvePoint, Outcome, Record, RungReport
+from records.runs import KIND, UID, Kind, connect, search_runs
+
+WRITTEN, PARENT = "hikaku.written", "mlflow.parentRunId"
+NAME, NOTE, CONTEXT = "mlflow.runName", "mlflow.note.content", "mlflow.data.context"  # as MLflow's pages show them
+TRAINING = ("mlflow.experimentKind", "custom_model_development")  # or MLflow's pages open on those for language agents
+BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
+STATUS: dict[Outcome | None, str] = {
+    None: "RUNNING",
+    Outcome.COMPLETED: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.INFEASIBLE: "KILLED",
+    Outcome.OUT_OF_MEMORY: "FAILED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.FAILED: "FAILED",
+}
+
+
+class RunRecord(Record):
+    """All that MLflow should show of one run."""
+
+    uid: str
+    kind: Kind
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+    outcome: Outcome | None = Field(default=None, description="None while it runs")
+    tokens: int = Field(default=0, description="tokens trained as far as known; the step of `metrics`")
+    rungs: tuple[RungReport, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    artifacts: tuple[Path, ...] = Field(default=(), description="files and folders, copied under their own names")
+    datasets: dict[str, tuple[str, str]] = Field(default_factory=dict, description="data set -> digest and role")
+    alias: str = Field(default="", description="in the registry, of a run whose weights are there")
+    started: float
+    ended: float | None = None
+
+
+def create_store(root: Path) -> str:
+    """Return the URI of the MLflow store in a folder, made there if it is missing.
+
+    The schema is created beside its place and renamed: a process killed during the migration, or eight that begin at once, leave a
+    whole store or none.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    store = root / "mlflow.db"
+    with filelock.FileLock(root / "mlflow.lock"):
+        if not store.exists():
+            with tempfile.TemporaryDirectory(prefix=".mlflow.", dir=root) as building:
+                half_made = Path(building) / "mlflow.db"
+                _create_schema(f"sqlite:///{half_made}", root / "mlartifacts")
+                half_made.replace(store)
+    return f"sqlite:///{store}"
+
+
+def _create_schema(uri: str, artifacts: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    made = SqlAlchemyStore(uri, str(artifacts))
+    made.engine.dispose()
+
+
+class Tracker:
+    """Writes run records into one MLflow store."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._client = connect(uri)
+        self._experiments: dict[str, str] = {}
+        self._runs: dict[str, str] = {}  # uid -> run id
+        self._digests: dict[str, str] = {}  # uid -> digest of what was written last
+
+    def write(self, record: RunRecord) -> None:
+        """Bring a run up to its record; nothing is sent when the store holds it already."""
+        experiment = self._open_experiment(record.uid.split("/")[0])
+        digest = _digest_of(record)
+        if self._digests.get(record.uid) == digest:
+            return
+        run = self._find_or_create(experiment, record)
+        self._write_values(run, record)
+        for path in record.artifacts:
+            if path.is_dir():
+                self._client.log_artifacts(run, str(path), path.name)
+            else:
+                self._client.log_artifact(run, str(path))
+        if record.alias:
+            register_champion(self._client, record.uid.split("/")[0], run, record.alias, f"{record.uid}: {record.name}")
+        status = STATUS[record.outcome]
+        if record.outcome is None:
+            self._client.update_run(run, status=status)
+        else:
+            self._client.set_terminated(run, status=status, end_time=_milliseconds(record.ended or record.started))
+        self._client.set_tag(run, WRITTEN, digest)  # last: until here the whole record would be written again
+        self._digests[record.uid] = digest
+
+    def _open_experiment(self, study: str) -> str:
+        """Return the study's experiment, made at first use, after learning which of its runs are there."""
+        if study in self._experiments:
+            return self._experiments[study]
+        found = self._client.get_experiment_by_name(study)
+        location = None
+        if self.uri.startswith("sqlite:///"):
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / study).as_uri()
+        experiment = found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
+        self._client.set_experiment_tag(experiment, *TRAINING)
+        for run in search_runs(self._client, experiment):
+            if UID in run.data.tags:
+                self._runs[run.data.tags[UID]] = run.info.run_id
+                self._digests[run.data.tags[UID]] = run.data.tags.get(WRITTEN, "")
+        self._experiments[study] = experiment
+        return experiment
+
+    def _find_or_create(self, experiment: str, record: RunRecord) -> str:
+        if record.uid not in self._runs:
+            tags = {UID: record.uid, KIND: record.kind}
+            if record.kind != "study":
+                tags[PARENT] = self._runs[record.uid.rpartition("/")[0] if record.kind == "replicate" else record.uid.split("/")[0]]
+            created = self._client.create_run(experiment, start_time=_milliseconds(record.started), tags=tags, run_name=record.name)
+            self._runs[record.uid] = created.info.run_id
+        return self._runs[record.uid]
+
+    def _write_values(self, run: str, record: RunRecord) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+        params = [Param(name, _as_text(value)) for name, value in record.params.items()]
+        for start in range(0, len(params), BATCH_PARAMS):
+            self._client.log_batch(run, params=params[start : start + BATCH_PARAMS])
+        tags = {NAME: record.name, NOTE: record.tags.get("description", record.uid)} | record.tags
+        tags |= {"outcome": record.outcome.value} if record.outcome else {}
+        self._client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items() if value])
+        metrics = [Metric(name, value, _milliseconds(when), step) for name, value, when, step in _points(record)]
+        for start in range(0, len(metrics), BATCH_METRICS):
+            self._client.log_batch(run, metrics=metrics[start : start + BATCH_METRICS])
+        if record.datasets:
+            sets = [
+                DatasetInput(Dataset(name, digest[:32], "local", json.dumps({"sha256": digest})), [InputTag(CONTEXT, role)])
+                for name, (digest, role) in record.datasets.items()
+            ]
+            self._client.log_inputs(run, datasets=sets)
+
+
+def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
+    """Yield (name, value, unix time, tokens) of everything the record measured, the same on every call."""
+    said: set[tuple[str, int]] = set()
+    for rung in record.rungs:
+        for name, value in rung.metrics.items():
+            said.add((name, rung.tokens))
+            yield name, value, rung.unix_time, rung.tokens
+    for point in record.curve:
+        yield "train/loss", point.loss, point.unix_time, point.tokens
+        yield "train/learning_rate", point.learning_rate, point.unix_time, point.tokens
+        if point.gradient_norm is not None:
+            yield "train/gradient_norm", point.gradient_norm, point.unix_time, point.tokens
+        for name, value in point.system.items():
+            yield name, value, point.unix_time, point.tokens
+    if record.ended is None or record.kind == "study":
+        return
+    if record.kind in ("trial", "replicate"):
+        yield "train/tokens", record.tokens, record.ended, record.tokens
+    for name, value in record.metrics.items():
+        if (name, record.tokens) not in said:
+            yield name, value, record.ended, record.tokens
+
+
+def _digest_of(record: RunRecord) -> str:
+    """Return a digest of the record and of its artifacts' sizes and times. A study's own times do not count: they are this process's."""
+    own_times = {"started", "ended"} if record.kind == "study" else set[str]()
+    files = [file for path in record.artifacts for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
+    stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    return hashlib.sha256("\n".join([record.model_dump_json(exclude=own_times), *stamps]).encode()).hexdigest()
+
+
+def _as_text(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value))[:LONGEST_PARAM]
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+ARTIFACT = "weights"  # of the champion's run: an adapter, or for full fine-tuning the whole model
+
+
+def name_champion(arm: str) -> str:
+    """Return the alias of an arm's best trial."""
+    return f"champion-{arm}"
+
+
+def register_champion(client: Any, model: str, run_id: str, alias: str, description: str) -> None:
+    """Have a run's weights in the registry as a version of a model, and the alias on it; nothing is done twice. `client` is MLflow's."""
+    if not client.search_registered_models(filter_string=f"name='{model}'"):
+        client.create_registered_model(model, description=f"The best trial of each arm of the study {model}.")
+    versions = client.search_model_versions(f"name='{model}'")
+    version = next((each for each in versions if each.run_id == run_id), None)
+    if version is None:
+        version = client.create_model_version(model, f"runs:/{run_id}/{ARTIFACT}", run_id, description=description)
+    if str(client.get_registered_model(model).aliases.get(alias)) != str(version.version):
+        client.set_registered_model_alias(model, alias, version.version)

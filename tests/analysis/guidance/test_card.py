@@ -1,0 +1,199 @@
+"""The decision card: conditions go to the method that measured better beyond chance, and nothing is said that was not measured."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.guidance.card import Card, make_card
+from analysis.guidance.questions import Statistics
+from analysis.statistics.difference import measure_difference
+from analysis.statistics.sensitivity import Ablation, Effect, RankKnee
+from analysis.statistics.verdict import Verdict
+from analysis.text.wording import read_wording
+from records.runs import Run, StudyRuns
+from tests.support.made_runs import make_run, make_study
+
+FIGURES: dict[str, tuple[float, float]] = {  # LoRA, full
+    "eval/perplexity": (12.0, 11.0),
+    "test/perplexity": (12.1, 11.1),
+    "retention/english": (0.9, 0.8),
+    "efficiency/peak_memory_gib": (5.0, 20.0),
+    "efficiency/trainable_parameters": (2_162_688, 494_032_768),
+    "efficiency/tokens_per_second": (9000.0, 9000.0),
+    "convergence/tokens_to_95": (40_000.0, 30_000.0),
+}
+
+
+def make_two_arms(seeds: int, figures: Mapping[str, tuple[float, float]] = FIGURES, params: Mapping[str, Any] | None = None) -> StudyRuns:
+    """Return a study of one trial an arm; replicates differ by a thousandth of each figure, another thousandth in another direction."""
+    trials: list[Run] = []
+    replicates: list[Run] = []
+    for side, arm in enumerate(("lora", "sft")):
+        metrics = {name: values[side] for name, values in figures.items()}
+        trials.append(make_run(f"toy/{arm}/0", metrics, params))
+        for seed in range(seeds):
+            chance = 1 + 0.001 * math.sin(3 * seed + side)
+            moved = {
+                name: value if name.startswith("efficiency/") and "second" not in name else value * chance
+                for name, value in metrics.items()
+            }
+            replicates.append(make_run(f"toy/{arm}/0/seed-{seed}", moved, params, trial=f"toy/{arm}/0", seed_index=str(seed)))
+    return make_study(trials, tuple(replicates), "toy")
+
+
+def make_verdict(shift: float, noise: float = 0.01, seeds: int = 5) -> Verdict:
+    """Return a verdict on 60 documents of 100 tokens, LoRA worse by `shift` nats a token."""
+    random = np.random.default_rng(0)
+    full = 300 + random.normal(size=(60, 1)) + 100 * noise * random.normal(size=(60, seeds))
+    lora = full + 100 * shift + 100 * noise * random.normal(size=(60, seeds))
+    return Verdict(("lora", "full"), measure_difference(lora, full, np.full(60, 100.0)))
+
+
+def make(runs: StudyRuns, found: Statistics | None = None) -> Card:
+    return make_card(runs, found or Statistics(), read_wording())
+
+
+def names(card: Card, winner: Any) -> list[str]:
+    return [condition.name for condition in card.conditions_for(winner)]
+
+
+def test_conditions_go_to_the_better_method() -> None:
+    card = make(make_two_arms(seeds=5), Statistics(make_verdict(0.09)))
+    assert names(card, "lora") == ["memory", "storage", "retention"]
+    assert names(card, "full") == ["quality", "data"]
+    assert names(card, None) == ["speed"]
+    memory = next(condition for condition in card.conditions if condition.name == "memory")
+    assert memory.text == "memory is short (Peak memory, GiB): 5 against 20"
+    assert {run.uid for run in memory.runs} == {f"toy/{arm}/0/seed-{seed}" for arm in ("lora", "sft") for seed in range(5)}
+    assert "chance between seeds" in card.conditions_for(None)[0].text
+    assert card.note.startswith("From 5 seeds")
+
+
+def test_test_documents_decide_where_both_have_them() -> None:
+    both = FIGURES | {"test/retention/english": (0.7, 0.8), "test/retention/chinese": (0.7, 0.6)}
+    decided = {each.metric: each.winner for each in make(make_two_arms(5, both)).conditions if each.name == "retention"}
+    assert decided == {"test/retention/english": "full", "test/retention/chinese": "lora"}
+
+
+def test_one_seed_decides_only_what_chance_does_not_move() -> None:
+    card = make(make_two_arms(seeds=0))
+    assert names(card, "lora") == ["memory", "storage"]
+    assert names(card, "full") == []
+    assert names(card, None) == ["quality", "speed", "data", "retention"]
+    assert "no verdict" in card.conditions_for(None)[0].text
+    assert card.answers[0].state == "unanswered"
+    assert make(make_two_arms(seeds=3)).note.startswith("Provisional: from 3 seeds")
+
+
+@pytest.mark.parametrize(
+    ("shift", "lora", "full"),
+    [(0.0, ["margin"], []), (0.02, ["margin"], ["quality"]), (0.2, [], ["quality"]), (-0.1, ["quality"], [])],
+)
+def test_a_margin_speaks_for_lora_where_it_is_shown(shift: float, lora: list[str], full: list[str]) -> None:
+    card = make(make_two_arms(seeds=5), Statistics(make_verdict(shift)))
+    assert [name for name in names(card, "lora") if name in ("margin", "quality")] == lora
+    assert [name for name in names(card, "full") if name in ("margin", "quality")] == full
+
+
+def test_one_method_alone_has_no_conditions() -> None:
+    card = make(make_study([make_run("toy/lora/0", {"eval/perplexity": 3.0})], model="toy"))
+    assert card.conditions == ()
+    assert card.answers[0].text == "Only one of the two methods completed a trial."
+
+
+def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
+    def trial(uid: str, bits: float, gib: float, reserved: float | None = None, **tags: str) -> Run:
+        memory = {"efficiency/peak_memory_gib": gib} | ({"efficiency/reserved_memory_gib": reserved} if reserved else {})
+        params = {"method.rank": 8, "batch.micro_blocks": 4, "batch.sequence_length": 2048, "model.precision": "bf16"}
+        return make_run(uid, {"eval/perplexity": bits} | memory, params, **tags)
+
+    trials = [
+        trial("toy/lora/0", 12.0, 10.0),
+        trial("toy/lora/1", 9.0, 3.0, outcome="pruned"),
+        trial("toy/lora/2", 11.8, 14.0, reserved=15.5),  # its tensors would leave room, what was reserved does not
+        trial("toy/sft/0", 11.0, 23.0),
+        trial("toy/sft/1", 10.0, 79.5),
+    ]
+    tiers = make(make_study(trials, model="toy")).tiers
+    assert [(tier.gib, tier.best.uid if tier.best else None) for tier in tiers] == [
+        (12, "toy/lora/0"),
+        (16, "toy/lora/0"),
+        (24, "toy/sft/0"),
+        (80, "toy/sft/0"),
+    ]
+    assert {method: run.uid for method, run in tiers[2].by_method.items()} == {"lora": "toy/lora/2", "full": "toy/sft/0"}
+    assert tiers[0].peak == 10.0
+    assert tiers[0].text == "LoRA: rank 8, learning_rate 0.0003; 4 rows of 2048 tokens at a time in bf16"
+    large = make(make_study([trial("toy/lora/0", 12.0, 90.0)], model="toy")).tiers
+    assert [(tier.best, tier.peak, tier.text) for tier in large] == [(None, None, "nothing that completed fits")] * 4
+
+
+def test_the_first_question_needs_a_verdict_and_convergence() -> None:
+    def state(found: Statistics, tokens: float) -> str:
+        figures = FIGURES | {"convergence/tokens_to_95": (40_000.0, tokens)}
+        return make(make_two_arms(5, figures), found).answers[0].state
+
+    assert state(Statistics(make_verdict(0.09)), 30_000) == "answered"
+    assert state(Statistics(make_verdict(0.09)), 40_000) == "partly answered"
+    assert state(Statistics(make_verdict(0.05, noise=0.5)), 40_000) == "unanswered"  # inconclusive
+    text = make(make_two_arms(5), Statistics(make_verdict(0.09))).answers[0].text
+    assert text.startswith(make_verdict(0.09).sentence)
+    assert text.endswith("LoRA 39,998, full fine-tuning 30,004, more than chance between seeds.")
+
+
+def test_the_second_question_is_the_ranks() -> None:
+    knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001, {8: 1.0})
+    answer = make(make_two_arms(0), Statistics(knees=(knee,))).answers[1]
+    assert (answer.state, answer.text) == ("answered", f"{knee.sentence}.")
+    trials = [
+        make_run(f"toy/lora/{number}", {"eval/perplexity": quality, "efficiency/trainable_parameters": size})
+        for number, (quality, size) in enumerate([(10.0, 4000.0), (10.4, 1000.0), (10.6, 500.0)])  # within 5 %, and just not
+    ]
+    answer = make(make_study(trials, model="toy")).answers[1]
+    assert answer.state == "unanswered"
+    assert [run.uid for run in answer.runs] == ["toy/lora/1", "toy/lora/0"]
+    assert "toy/lora/1: 1,000 trainable parameters, 10.4 against 10" in answer.text
+
+
+def test_the_third_question_needs_schedules_with_the_same_seeds() -> None:
+    runs = make_two_arms(0, params={"schedule.shape": "cosine"})
+    answer = make(runs).answers[2]
+    assert (answer.state, answer.text) == (
+        "unanswered",
+        "Every trial followed one schedule (cosine); studies/schedules.yaml compares four.",
+    )
+    trials = [make_run(f"toy/lora/{n}", {}, {"schedule.shape": shape}) for n, shape in enumerate(("linear", "cosine"))]
+    assert "(cosine, linear), but not each with the same seeds" in make(make_study(trials, model="toy")).answers[2].text
+
+
+@pytest.mark.parametrize(("factor", "told"), [(3.0, "constant differ from cosine by more than chance"), (1.0, "none differs from cosine")])
+def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told: str) -> None:
+    settings = [{"schedule.shape": shape, "seed": seed} for shape in ("cosine", "constant") for seed in range(5)]
+    trials = [make_run(f"toy/lora/{n}", {"eval/nats_per_token": 3.0, "eval/perplexity": 20.0}, each) for n, each in enumerate(settings)]
+
+    def curve(shape: str, seed: int) -> list[tuple[int, float]]:
+        """Fall along a line with a zigzag about it, wider by the factor where the schedule is constant; seeds differ a little."""
+        width = 0.1 * (factor if shape == "constant" else 1.0)
+        return [(step, 3.0 - 0.01 * step + width * (-1) ** step * (1 + 0.01 * ((5 * seed + step * len(shape)) % 7))) for step in range(41)]
+
+    curves = {(run.uid, "train/loss"): curve(each["schedule.shape"], each["seed"]) for run, each in zip(trials, settings, strict=True)}
+    space = {
+        name: {"attributes": {"choices": choices}}
+        for name, choices in (("schedule.shape", ["cosine", "constant"]), ("seed", list(range(5))))
+    }
+    runs = replace(make_study(trials, model="toy"), files={"lora.json": space}, curves=curves)
+    found = Statistics(
+        ablations=(Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, {}, 0),)),)
+    )
+    answer = make(runs, found).answers[2]
+    assert answer.state == "answered"
+    assert told in answer.text
+    shown = re.search(r"cosine (\d\.\d+)", answer.text)
+    assert shown
+    assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
+    assert make(replace(runs, curves={}), found).answers[2].state == "partly answered"

@@ -1,0 +1,223 @@
+"""Whole studies on real Ray, with a stand-in for training: outcomes, resources given back, resuming, two nodes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import ray
+from optuna.trial import TrialState
+
+from hikaku.search.cluster import ANSWER_SECONDS, Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
+from hikaku.search.launcher import StudySummary, run_study
+from hikaku.search.trial_store import outcome_of, read_trials
+from hikaku.study.sections import Finalists
+from hikaku.study.study import Study
+from records.results import Outcome, load_result, trial_folder
+from records.runs import read_study_runs
+from records.tracking import create_store
+from tests.support.stand_in import make_study, work
+from tests.support.tree import ROOT
+
+MISDEEDS = "faulty/lora/0=error,faulty/full/0=nan,faulty/lora/1=diverged,faulty/full/1=death"
+
+
+@pytest.fixture(scope="module")
+def two_cpus() -> Iterator[None]:
+    os.environ["STAND_IN_MISDEEDS"] = MISDEEDS
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+    del os.environ["STAND_IN_MISDEEDS"]
+
+
+def run(study: Study, folder: Path) -> tuple[StudySummary, list[str]]:
+    lines: list[str] = []
+    return run_study(study, state=folder / "state", say=lines.append, work=work), lines
+
+
+def free_cpus() -> float:
+    return ray.available_resources().get("CPU", 0)
+
+
+def wait_for_cpus(count: float, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while free_cpus() < count and time.monotonic() < until:
+        time.sleep(0.1)
+    return free_cpus() == count
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_every_kind_of_end_is_counted_and_gives_its_cpus_back(tmp_path: Path) -> None:
+    study = make_study(tmp_path, name="faulty", budget={"trials": 6, "tokens": 900})
+    summary, _ = run(study, tmp_path)
+    assert wait_for_cpus(2, seconds=5)
+    outcomes = {row.uid: row.outcome for row in read_trials(study, summary.folder)}
+    assert len(outcomes) == 12
+    expected = {"faulty/lora/0": "failed", "faulty/full/0": "diverged", "faulty/lora/1": "diverged", "faulty/full/1": "failed"}
+    assert {uid: outcome for uid, outcome in outcomes.items() if uid in expected} == expected
+    assert set(outcomes.values()) == {Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED}
+    failed = load_result(trial_folder(summary.folder, "faulty/lora/0"))
+    assert failed is not None
+    assert failed.reason == "RuntimeError: the trial's own error"
+    assert summary.outcomes["failed"] == 2
+    assert summary.exit_code == 0
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_finished_study_runs_nothing_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path, budget={"trials": 2, "tokens": 900})
+    first, _ = run(study, tmp_path)
+    assert first.openings == 3  # the base and the best of two arms
+    began = time.monotonic()
+    second, lines = run(study, tmp_path)
+    assert time.monotonic() - began < 10
+    assert any("nothing to run" in line for line in lines)
+    assert (second.best, second.outcomes, second.openings) == (first.best, first.outcomes, 3)
+    with pytest.raises(ValueError, match=r"pruning\.reduction_factor: 3 -> 2.*new name"):
+        run(make_study(tmp_path, budget={"trials": 2, "tokens": 900}, pruning={"first_rung": 100, "reduction_factor": 2}), tmp_path)
+    with pytest.raises(ValueError, match=r"budget\.trials: 2 -> 1"):
+        run(make_study(tmp_path, budget={"trials": 1, "tokens": 900}), tmp_path)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_finalists_are_trained_again_and_judged_in_place_of_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, name="final", budget={"trials": 2, "tokens": 900})
+    searched, _ = run(study, tmp_path)
+    best = searched.best["lora"]
+    asked = study.model_copy(update={"finalists": Finalists(best=1, seeds=3)})
+    summary, lines = run(asked, tmp_path)  # the search is over; finalists may be asked for later
+    assert summary.best == searched.best
+    replicates = [f"{uid}/seed-{seed}" for uid in summary.best.values() for seed in range(3)]
+    results = {uid: load_result(trial_folder(summary.folder, uid)) for uid in replicates}
+    assert all(result is not None and "test/perplexity" in result.metrics for result in results.values())
+    assert summary.openings == 3 + len(replicates)
+    assert any(line.startswith("test/perplexity") for line in lines)
+    assert any("lora, mean of 3" in line for line in lines)
+    configs = {uid: json.loads((trial_folder(summary.folder, uid) / "config.json").read_text()) for uid in (*replicates, best)}
+    for seed in range(3):
+        assert len({config["seed"] for uid, config in configs.items() if uid.endswith(f"seed-{seed}")}) == 1  # paired across arms
+    assert len({config["seed"] for config in configs.values()}) == 4  # and none is the trial's that was chosen
+    assert configs[f"{best}/seed-0"]["method"] == configs[best]["method"]
+    runs = read_study_runs("final", create_store(tmp_path / "state"))
+    parents = {run.uid: run.run_id for run in runs.trials}
+    assert [run.uid for run in runs.replicates] == sorted(replicates)
+    assert all(run.tags["mlflow.parentRunId"] == parents[run.tags["trial"]] for run in runs.replicates)
+    again, lines = run(asked, tmp_path)
+    assert (again.openings, again.best) == (summary.openings, summary.best)
+    assert any("nothing to run" in line for line in lines)
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
+    study = make_study(tmp_path, resources={"workers": 3, "cpus_per_worker": 1})
+    with pytest.raises(ValueError, match=r"a trial needs 3 x \(1 CPU, 0 GPU\); the cluster has 2 CPU"):
+        count_concurrent(study.resources, share_of(study.resources))
+    two = make_study(tmp_path, resources={"cpus_per_worker": 1}).resources
+    assert count_concurrent(two, share_of(two)) == 2
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from hikaku.search.launcher import run_study
+from tests.stand_in import make_study, work
+folder = Path(sys.argv[1])
+study = make_study(folder, constraints=[{"metric": "retention/retained", "at_least": 0.6}])
+run_study(study, state=folder / "state", say=print, work=work)
+"""
+
+
+def start_driver(folder: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"STAND_IN_SECONDS": "0.4", "STAND_IN_MISDEEDS": ""}
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment, cwd=ROOT)
+
+
+def read_decisions(study: Study, folder: Path) -> dict[str, Outcome]:
+    return {row.uid: row.outcome for row in read_trials(study, folder) if row.outcome is not None}
+
+
+def check_complete(study: Study, folder: Path) -> None:
+    """Check that every trial is in Optuna once, ended, with its outcome and state agreeing."""
+    for arm in study.arms:
+        stored = optuna.load_study(study_name=f"{study.name}/{arm}", storage=f"sqlite:///{folder / 'optuna.db'}")
+        trials = stored.get_trials()
+        assert [trial.number for trial in trials] == list(range(study.budget.trials))
+        assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL) for trial in trials)
+        assert all(outcome_of(trial) is not None for trial in trials)
+
+
+def kill_and_resume(folder: Path, ended_first: int) -> None:
+    """Kill a study's driver when so many trials have ended, run it again, and compare."""
+    study = make_study(folder, constraints=[{"metric": "retention/retained", "at_least": 0.6}])
+    state = folder / "state" / study.name
+    driver = start_driver(folder)
+    until = time.monotonic() + 120
+    while len(read_decisions(study, state)) < ended_first and driver.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    decided = read_decisions(study, state)
+    assert len(decided) < 8, "killed too late to prove anything"
+    assert start_driver(folder).wait(timeout=180) == 0
+    assert decided.items() <= read_decisions(study, state).items()
+    check_complete(study, state)
+    lines = (state / "openings.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["uid"] for line in lines}) == len(lines) == 3
+
+
+def test_a_killed_driver_is_followed_by_the_same_command(tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, ended_first=3)
+
+
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    study = make_study(tmp_path)
+    folder = tmp_path / "state" / study.name
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"), pytest.raises(ValueError, match="is being run by process"):
+        run(study, tmp_path)
+
+
+def test_sqlite_is_refused_on_several_machines(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    refuse_sqlite(study, machines=1)
+    with pytest.raises(ValueError, match="SQLite does not serve 2 machines"):
+        refuse_sqlite(study, machines=2)
+    refuse_sqlite(make_study(tmp_path, storage="postgresql://host/optuna"), machines=2)
+
+
+def test_an_address_of_a_ray_client_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"address: got ray://head:10001"), open_cluster("ray://head:10001", tmp_path):
+        pass
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=rf"^no Ray cluster answers at {address}: "), open_cluster(address, tmp_path):
+        pass
+    assert time.monotonic() - began < ANSWER_SECONDS
+
+
+def test_precision_is_what_the_device_has() -> None:
+    plain, able = Device("cpu", "a CPU", bf16=False), Device("cpu", "a newer CPU", bf16=True)
+    old, new = Device("gpu", "an old GPU", bf16=False), Device("gpu", "a GPU", bf16=True)
+    assert [resolve_precision("auto", device) for device in (plain, able, old, new)] == ["fp32", "fp32", "fp16", "bf16"]
+    assert [resolve_precision("bf16", device) for device in (plain, able, new)] == ["bf16"] * 3
+    assert resolve_precision("fp16", old) == "fp16"
+    for asked, device in (("bf16", old), ("fp16", able)):
+        with pytest.raises(ValueError, match=f"training.precision: got {asked}"):
+            resolve_precision(asked, device)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"arms\.lora\.space\.model\.precision: got fp16, which is for GPUs"):
+        resolve_precision("fp16", able, "arms.lora.space.model.precision")

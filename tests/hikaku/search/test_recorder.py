@@ -1,0 +1,135 @@
+"""MLflow is written behind training's back: an outage delays its records and nothing else."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hikaku.search.recorder import Recorder
+from hikaku.search.referee import Referee
+from hikaku.search.setting import Setting
+from hikaku.search.trial_store import read_trials
+from records.results import Outcome, RungReport, save_result, trial_folder
+from records.runs import read_study_runs
+from records.tracking import RunRecord, Tracker, create_store
+from tests.support.stand_in import make_study, metrics_at, result_of
+from trainables.config import TrialConfig
+
+
+class FakeTracker(Tracker):
+    """Keeps what it is given, once it is up."""
+
+    def __init__(self, *, up: bool = True) -> None:
+        self.up, self.written = threading.Event(), list[str]()
+        if up:
+            self.up.set()
+
+    def write(self, record: RunRecord) -> None:
+        if not self.up.is_set():
+            raise ConnectionError("refused\nwith a second line")
+        self.written.append(record.uid)
+
+
+def make_recorder(tracker: FakeTracker) -> Recorder:
+    return Recorder("http://mlflow", lambda uid: RunRecord(uid=uid, kind="trial", name=uid, started=0.0), lambda uri: tracker)
+
+
+def test_parents_are_written_before_children() -> None:
+    tracker = FakeTracker(up=False)
+    recorder = make_recorder(tracker)
+    recorder.mark("study/arm/0", "study/base", "study")
+    tracker.up.set()
+    assert recorder.close(patience=10) == ""
+    assert tracker.written[-3:] == ["study", "study/base", "study/arm/0"]
+
+
+def test_an_outage_delays_records_and_loses_none() -> None:
+    tracker = FakeTracker(up=False)
+    recorder = make_recorder(tracker)
+    began = time.monotonic()
+    for number in range(20):
+        recorder.mark(f"study/arm/{number}")
+    assert time.monotonic() - began < 0.5
+    time.sleep(0.2)
+    tracker.up.set()
+    assert recorder.close(patience=10) == ""
+    assert set(tracker.written) == {f"study/arm/{number}" for number in range(20)}
+
+
+def test_closing_on_a_dead_store_waits_so_long_and_says_so_in_one_line() -> None:
+    recorder = make_recorder(FakeTracker(up=False))
+    recorder.mark("study", "study/arm/0")
+    began = time.monotonic()
+    line = recorder.close(patience=0.5)
+    assert time.monotonic() - began < 2
+    assert "http://mlflow still lacks" in line
+    assert "ConnectionError: refused" in line
+    assert "running the study again writes" in line
+    assert "\n" not in line
+
+
+def run_all(referee: Referee) -> None:
+    while (flat := referee.next_trial()) is not None:
+        config = TrialConfig.unflatten(flat)
+        rungs = (*config.budget.rungs, config.budget.tokens)
+        reports = (RungReport(tokens=tokens, metrics=metrics_at(config, tokens), unix_time=time.time()) for tokens in rungs)
+        last = next((each.tokens for each in reports if not referee.report(config.uid, each)), None)
+        ended = result_of(config, Outcome.PRUNED, last) if last else result_of(config, Outcome.COMPLETED, config.budget.tokens)
+        save_result(Path(config.folder), ended)
+        referee.finish(config.uid, ended)
+
+
+def set_up(folder: Path, uri: str) -> Setting:
+    return Setting(folder / "small", folder / "model", folder / "data", "fp32", uri, {"model": "a model"}, {"adapted": "0" * 64})
+
+
+@pytest.mark.parametrize("outage", [False, True])
+def test_mlflow_says_what_optuna_says_also_when_rebuilt_after_an_outage(tmp_path: Path, outage: bool) -> None:
+    study = make_study(tmp_path)
+    (tmp_path / "blocked").write_text("")
+    uri = create_store(tmp_path)
+    base = study.trial_config(
+        uid="small/base",
+        seed=0,
+        folder=tmp_path,
+        model_folder=tmp_path,
+        precision="fp32",
+        data_folder=tmp_path,
+        base_folder=None,
+        params={},
+    )
+    save_result(trial_folder(tmp_path / "small", "small/base"), result_of(base, Outcome.COMPLETED, 900))
+    referee = Referee(study, set_up(tmp_path, f"sqlite:///{tmp_path}/blocked/mlflow.db" if outage else uri))
+    began = time.monotonic()
+    run_all(referee)
+    assert time.monotonic() - began < 60
+    line = referee.close(finished=True, patience=1 if outage else 60)
+    assert bool(line) is outage
+    if outage:
+        assert Referee(study, set_up(tmp_path, uri)).close(finished=True) == ""
+    runs = read_study_runs("small", uri)
+    statuses = {"completed": "FINISHED", "pruned": "KILLED"}
+    rows = read_trials(study, tmp_path / "small")
+    expected = {row.uid: (str(row.outcome), statuses[str(row.outcome)]) for row in rows}
+    assert {run.uid: (run.outcome, run.status) for run in runs.trials} == expected
+    assert "KILLED" in {run.status for run in runs.trials}
+    assert runs.parent.status == "FINISHED"
+    assert runs.base is not None
+    assert all(run.params["method.name"] in ("lora", "full") and run.tags["arm"] for run in runs.trials)
+    again = Referee(study, set_up(tmp_path, uri))
+    assert again.close(finished=True) == ""
+    assert len(read_study_runs("small", uri).trials) == 8
+
+
+def test_an_objective_of_ones_own_is_a_metric_of_the_trial(tmp_path: Path) -> None:
+    study = make_study(
+        tmp_path, objectives=[{"function": "tests.hikaku.search.test_referee:own_objective"}], budget={"trials": 1, "tokens": 900}
+    )
+    uri = create_store(tmp_path)
+    referee = Referee(study, set_up(tmp_path, uri))
+    run_all(referee)
+    assert referee.close(finished=True) == ""
+    runs = read_study_runs("small", uri)
+    assert runs.parent.tags["objective"] == "own/objective"
+    assert all(run.metrics["own/objective"] == pytest.approx(2 * run.metrics["eval/perplexity"]) for run in runs.trials)

@@ -1,0 +1,150 @@
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from records.results import CurvePoint, Outcome, RungReport
+from records.runs import read_study_runs
+from records.tracking import RunRecord, Tracker, create_store
+
+STUDY = RunRecord(
+    uid="kinds", kind="study", name="kinds", tags={"objective": "eval/perplexity"}, datasets={"ja": ("ab" * 32, "adapt")}, started=100.0
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return create_store(tmp_path_factory.mktemp("store"))
+
+
+def make_trial(study: str, number: int, outcome: Outcome | None, artifacts: tuple[Path, ...] = ()) -> RunRecord:
+    rungs = tuple(RungReport(tokens=tokens, metrics={"eval/perplexity": 300.0 / tokens}, unix_time=100.0 + tokens) for tokens in (10, 20))
+    curve = tuple(
+        CurvePoint(tokens=5 * k, loss=5.0 / k, learning_rate=1e-3, gradient_norm=1.0, seconds=k, unix_time=100.0 + k) for k in (1, 2, 3)
+    )
+    return RunRecord(
+        uid=f"{study}/lora/{number}",
+        kind="trial",
+        name=f"lora/{number}",
+        params={"method.rank": 16, "optimizer.learning_rate": 3e-4, "method.alpha": None, "method.name": "lora"},
+        tags={"arm": "lora", "method": "lora"},
+        outcome=outcome,
+        tokens=20,
+        rungs=rungs,
+        curve=curve,
+        metrics={"eval/perplexity": 15.0, "efficiency/trainable_parameters": 4096.0},
+        artifacts=artifacts,
+        started=100.0,
+        ended=None if outcome is None else 130.0,
+    )
+
+
+def dump(uri: str) -> list[str]:
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as connection:
+        return sorted(connection.iterdump())
+
+
+def test_writing_twice_leaves_one_copy(store: str, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text("{}")
+    records = [STUDY.model_copy(update={"uid": "twice", "name": "twice"}), make_trial("twice", 0, Outcome.COMPLETED, (result,))]
+    for record in records:
+        Tracker(store).write(record)
+    before = dump(store)
+    tracker = Tracker(store)
+    for record in records:
+        tracker.write(record)
+    assert dump(store) == before
+    tracker._digests.clear()  # as after a kill between the values and the tag that says they are written
+    for record in records:
+        tracker.write(record)
+    assert dump(store) == before
+    runs = read_study_runs("twice", store)
+    assert runs.history(runs.trials[0], "train/loss") == [(5, 5.0), (10, 2.5), (15, 5.0 / 3)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (None, "RUNNING"),
+        ("completed", "FINISHED"),
+        ("pruned", "KILLED"),
+        ("infeasible", "KILLED"),
+        ("diverged", "FAILED"),
+        ("out_of_memory", "FAILED"),
+        ("failed", "FAILED"),
+    ],
+)
+def test_status_follows_outcome(store: str, outcome: str | None, status: str) -> None:
+    tracker, word = Tracker(store), Outcome(outcome) if outcome else None
+    tracker.write(STUDY)
+    number = list(Outcome).index(word) if word else 99
+    tracker.write(make_trial("kinds", number, word))
+    run = next(run for run in read_study_runs("kinds", store).trials if run.uid == f"kinds/lora/{number}")
+    assert run.status == status
+    assert run.outcome == outcome
+
+
+def test_a_run_that_goes_on_is_finished_later(store: str) -> None:
+    Tracker(store).write(STUDY.model_copy(update={"uid": "later", "name": "later"}))
+    Tracker(store).write(make_trial("later", 0, None))
+    Tracker(store).write(make_trial("later", 0, Outcome.PRUNED))
+    (run,) = read_study_runs("later", store).trials
+    assert run.status == "KILLED"
+    assert run.params == {"method.rank": 16, "optimizer.learning_rate": 3e-4, "method.alpha": None, "method.name": "lora"}
+    assert run.metrics["train/tokens"] == 20
+    assert run.tags["mlflow.parentRunId"] == read_study_runs("later", store).parent.run_id
+
+
+def test_a_champion_is_registered_once_and_its_alias_moves(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient, artifacts
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "adapter_model.safetensors").write_bytes(b"weights")
+    client = MlflowClient(store)
+    Tracker(store).write(STUDY.model_copy(update={"uid": "crowned", "name": "crowned"}))
+    for number in (0, 0, 1, 1):
+        champion = make_trial("crowned", number, Outcome.COMPLETED, (weights,)).model_copy(update={"alias": "champion-lora"})
+        Tracker(store).write(champion)
+        Tracker(store)._digests.clear()
+        version = client.get_model_version_by_alias("crowned", "champion-lora")
+        assert version.run_id == read_study_runs("crowned", store).trials[number].run_id
+        folder = Path(artifacts.download_artifacts("models:/crowned@champion-lora"))
+        assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert len(client.search_model_versions("name='crowned'")) == 2
+
+
+def test_a_run_is_listed_by_its_name_with_its_uid_and_its_sets(store: str) -> None:
+    from mlflow import MlflowClient
+
+    named = STUDY.model_copy(update={"uid": "named", "name": "named"})
+    Tracker(store).write(named)
+    Tracker(store).write(make_trial("named", 0, None))
+    Tracker(store).write(make_trial("named", 0, None).model_copy(update={"name": "lora-r16"}))
+    (run,) = read_study_runs("named", store).trials
+    assert (run.name, run.tags["mlflow.note.content"]) == ("lora-r16", "named/lora/0")
+    inputs = MlflowClient(store).get_run(read_study_runs("named", store).parent.run_id).inputs
+    assert inputs is not None
+    (given,) = inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest, [tag.value for tag in given.tags]) == ("ja", ("ab" * 32)[:32], ["adapt"])
+    experiment = MlflowClient(store).get_experiment_by_name("named")
+    assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # its pages open on training runs
+
+
+def test_a_study_that_is_not_there_is_named(store: str) -> None:
+    with pytest.raises(ValueError, match="holds no study 'absent'"):
+        read_study_runs("absent", store)
+
+
+def test_eight_processes_make_one_store(tmp_path: Path) -> None:
+    (tmp_path / ".mlflow.left").mkdir()  # what a kill during the first migration leaves
+    (tmp_path / ".mlflow.left" / "mlflow.db").write_text("half a schema")
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        uris = pool.map(create_store, [tmp_path] * 8)
+    assert set(uris) == {f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    Tracker(uris[0]).write(STUDY)
+    assert read_study_runs("kinds", uris[0]).parent.tags["objective"] == "eval/perplexity"

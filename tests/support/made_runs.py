@@ -1,0 +1,60 @@
+"""Runs of a study made by hand, for what reads no store."""
+
+import json
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from records.runs import Run, StudyRuns
+from records.tracking import Kind
+
+QWEN = "Qwen/Qwen2.5-0.5B"
+
+
+def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] | None = None, **tags: str) -> Run:
+    """Return a run as MLflow would give it."""
+    arm = uid.split("/")[1] if "/" in uid else ""
+    kinds: tuple[Kind, ...] = ("study", "base", "trial", "replicate")
+    method = {"lora": "lora", "sft": "full"}.get(arm, "")
+    held = {"arm": arm, "method": method, "outcome": "completed", "device": "NVIDIA H100"} | tags
+    given = {"optimizer.learning_rate": 3e-4} | dict(params or {}) if method else {}
+    return Run(uid, kinds[uid.count("/")], uid, "FINISHED", uid, given, metrics, held, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class MadeRuns(StudyRuns):
+    """Runs without a store: `files` holds the study's artifacts, by name, as what JSON says; `curves` histories by uid and metric."""
+
+    files: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    curves: Mapping[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict[tuple[str, str], list[tuple[int, float]]])
+
+    def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        return self.curves.get((run.uid, metric), [])
+
+    @contextmanager
+    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            if run.kind == "study" and name in self.files:
+                path.write_text(json.dumps(self.files[name]))
+            yield path if path.exists() else None
+
+
+def make_study(
+    trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None, texts: str = "ja/ja_wiki/train_0.jsonl"
+) -> MadeRuns:
+    """Return a study whose runs are these; its name is that of the first one's uid."""
+    name = trials[0].uid.split("/")[0]
+    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction="minimize")
+    files = {"origins.json": {"data": {"japanese": {"role": "adapt", "path": texts}}}}
+    return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates, files)
+
+
+def make_seeds(trial: Run, metric: str, values: list[float]) -> tuple[Run, ...]:
+    """Return replicates of a trial, one for each value of the metric."""
+    return tuple(
+        make_run(f"{trial.uid}/seed-{seed}", {metric: value}, trial=trial.uid, seed_index=str(seed)) for seed, value in enumerate(values)
+    )

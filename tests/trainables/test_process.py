@@ -1,0 +1,114 @@
+"""Trials with the true worker, on real Ray: the two ways to start one agree, a process serves again, NaN is diverged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from safetensors.torch import load_file, save_file
+
+from records.results import Outcome, Result, RungReport, load_result
+from tests.support.tiny import FULL, LORA, make_config, write_data, write_model
+from trainables.config import TrialConfig
+from trainables.process import Share, ask_actor, conduct, make_torch_trainer, run_jobs
+
+ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
+REFEREE = "patient-referee"
+
+
+@ray.remote(num_cpus=0)
+class PatientReferee:
+    """Lets every trial go on and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, str] = {}
+
+    def report(self, uid: str, report: RungReport) -> bool:
+        return True
+
+    def finish(self, uid: str, result: Result) -> Outcome:
+        self.ended[uid] = result.reason
+        return result.outcome
+
+    def said(self) -> dict[str, str]:
+        return self.ended
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("trials")
+    write_model(folder / "model")
+    write_data(folder / "data")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    actor: Any = PatientReferee
+    referee = actor.options(name=REFEREE).remote()
+    yield folder
+    del referee
+    ray.shutdown()
+
+
+def conduct_all(configs: list[TrialConfig]) -> list[Outcome]:
+    """Run trials one after another in one process of Ray, as a reused Tune process does."""
+
+    def conduct_each(flats: list[dict[str, Any]]) -> list[Outcome]:
+        return [conduct(flat, REFEREE, ONE) for flat in flats]
+
+    task: Any = ray.remote(num_cpus=1)(conduct_each)
+    return ray.get(task.remote([config.flatten() for config in configs]))
+
+
+def losses(config: TrialConfig) -> list[float]:
+    result = load_result(Path(config.folder))
+    assert result is not None
+    assert result.outcome == Outcome.COMPLETED
+    return [point.loss for point in result.curve]
+
+
+@pytest.mark.parametrize("method", [pytest.param(LORA, id="lora"), pytest.param(FULL, id="full", marks=pytest.mark.proof)])
+def test_local_mode_torch_trainer_and_a_reused_process_give_the_same_losses(root: Path, method: dict[str, Any]) -> None:
+    name = str(method["name"])
+    first, again, other = (make_config(root, method=method, folder=f"{name}-{which}", uid=f"tiny/{name}/{which}") for which in range(3))
+    assert conduct_all([first, again]) == [Outcome.COMPLETED, Outcome.COMPLETED]
+    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer([("trial", other)], ONE, REFEREE).fit() and None)
+    ray.get(task.remote())
+    assert len(losses(first)) == 20
+    assert losses(first) == losses(again) == losses(other)
+
+
+def test_a_loss_that_is_no_number_ends_as_diverged_within_one_step(root: Path, tmp_path: Path) -> None:
+    broken = write_model(tmp_path / "model")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    config = make_config(root, folder="nan", uid="tiny/nan/0", model={"folder": str(broken)})
+    assert conduct_all([config]) == [Outcome.DIVERGED]
+    result = load_result(Path(config.folder))
+    assert result is not None
+    assert result.tokens <= 8 * 16
+    assert result.reason.startswith("step 1: loss nan")
+
+
+def test_an_error_of_the_trial_is_told_as_failed_in_one_line(root: Path, tmp_path: Path) -> None:
+    config = make_config(root, folder="broken", uid="tiny/broken/0", model={"folder": str(tmp_path / "nowhere")})
+    assert conduct_all([config]) == [Outcome.FAILED]
+    told: dict[str, str] = ask_actor(REFEREE, "said")
+    assert "\n" not in told[config.uid]
+    assert "nowhere" in told[config.uid]
+    assert load_result(Path(config.folder)) is None, "a worker whose referee died must not write that its trial failed"
+
+
+def test_base_and_test_run_with_a_trials_resources(root: Path) -> None:
+    base = make_config(root, method=FULL, folder="base", uid="tiny/base")
+    task: Any = ray.remote(num_cpus=1)(lambda: [run_jobs([(job, base)], ONE)[0].metrics for job in ("base", "test")])
+    measured, opened = ray.get(task.remote())
+    assert measured["retention/english"] == 1.0
+    assert not any(name.startswith("test/") for name in measured)
+    assert opened["test/perplexity"] > 1
+
+
+def test_a_share_counts_what_fits() -> None:
+    assert ONE.fits(cpus=4, gpus=0) == 4
+    assert Share(workers=2, cpus=1, gpus=0, retries=0).fits(cpus=4, gpus=0) == 1  # the trial's own process takes a little
+    assert Share(workers=1, cpus=1, gpus=0.5, retries=0).fits(cpus=16, gpus=1) == 2
+    assert Share(workers=2, cpus=4, gpus=1, retries=0).fits(cpus=64, gpus=8) == 4

@@ -1,0 +1,1 @@
+"""What `hikaku prepare` does: texts of any kind become one clean folder with a card."""

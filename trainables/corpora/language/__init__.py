@@ -1,0 +1,1 @@
+"""What is particular to a language: scripts, Sudachi's words, complexity."""

@@ -1,0 +1,1 @@
+"""Files become documents: formats, encodings, rows, Aozora Bunko, the hub."""

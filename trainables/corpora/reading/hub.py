@@ -1,0 +1,63 @@
+"""Data sets of the Hugging Face hub at a pinned commit, fetched once into hikaku's cache: `hub:owner/name@commit[:config]`."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainables.corpora.reading.formats import SUFFIXES
+
+PREFIX = "hub:"
+SOURCE = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})(?::(?P<config>[\w.-]+))?")
+Fetch = Callable[..., object]
+
+
+def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None = None) -> Path:
+    """Return the local folder of a data set's text files, of one config where it is named; `fetch` stands in for the hub's download.
+
+    What was fetched once is not asked for again: a commit never changes. Raises ValueError, in one line, for a source without a commit,
+    one that cannot be had, and one without such files.
+    """
+    from platformdirs import user_cache_path
+
+    asked = SOURCE.fullmatch(source)
+    if asked is None:
+        raise ValueError(f"got {source!r}; allowed: hub:owner/name@commit[:config], the commit 40 hexadecimal digits")
+    root = cache or Path(os.environ.get("HIKAKU_CACHE") or user_cache_path("hikaku")) / "data_sets"
+    folder = root / source.removeprefix(PREFIX).replace("/", "--").replace(":", "--")
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
+    request = {"repo_id": asked["id"], "revision": asked["revision"], "allow_patterns": _choose_files(asked["config"])}
+    try:
+        (fetch or _download)(repo_type="dataset", local_dir=building, **request)
+        shutil.rmtree(building / ".cache", ignore_errors=True)  # the hub client's own notes
+        found = any(file.is_file() for file in building.rglob("*"))
+        if found:
+            building.rename(folder)
+    except Exception as error:  # the hub's client raises its own, its HTTP library's and the network's errors
+        first = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{source}: could not be fetched: {type(error).__name__}: {first}; allowed: a commit that the hub has") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    if not found:
+        raise ValueError(f"{source}: has no {', '.join(SUFFIXES['auto'])} files there; allowed: another config or data set")
+    return folder
+
+
+def _download(**request: Any) -> None:
+    from huggingface_hub import logging, snapshot_download
+
+    logging.set_verbosity_error()  # its retries: the reason is told once
+    snapshot_download(**request)
+
+
+def _choose_files(config: str | None) -> list[str]:
+    """Return patterns of the files to fetch: of a config those in a folder of its name, or whose names begin with it."""
+    endings = [f"{suffix}{packed}" for suffix in SUFFIXES["auto"] for packed in ("", ".gz")]
+    places = ("*",) if config is None else (f"{config}", f"{config}[-_.]*", f"{config}/*")
+    return [f"{folder}{place}{ending}" for folder in ("", "*/") for place in places for ending in endings]

@@ -1,0 +1,85 @@
+"""A row of a data set, from JSON Lines, CSV or Parquet, to the text it teaches and the prompt that is given before it."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.corpora.reading.document import Fault
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+PAIRS = (("question", "answer"), ("question", "ground_truths"), ("input", "output"), ("prompt", "completion"), ("prompt", "text"))
+
+
+def read_row(row: Mapping[str, Any], text_field: str | None = None, prompt_field: str | None = None) -> tuple[str, str] | Fault:
+    """Return (text, prompt) of a row, by the fields named, else by the names that data sets use; a `Fault` where it has none.
+
+    Of several answers the first is the text; an instruction stands before its input. The prompt is empty where there is none.
+    """
+    if text_field is not None or prompt_field is not None:
+        return _read_fields(row, text_field or "text", prompt_field)
+    if "messages" in row:
+        return _read_messages(row["messages"])
+    if "instruction" in row and "output" in row:
+        row = dict(row, input="\n\n".join(str(row[name]) for name in ("instruction", "input") if row.get(name)))
+    for question, answer in PAIRS:
+        if question in row and answer in row:
+            return _read_fields(row, answer, question)
+    if "text" not in row:
+        usual = ", ".join(["messages", *(" with ".join(pair) for pair in PAIRS)])
+        return Fault("missing field", f"'text' is not among {', '.join(map(repr, row))}, nor {usual}")
+    return _read_fields(row, "text", None)
+
+
+def find_title(row: Mapping[str, Any]) -> str:
+    """Return what a row or its `meta` says the text is called; empty where neither does."""
+    meta = row.get("meta")
+    titles = (row.get("title"), meta.get("title") if isinstance(meta, dict) else None)
+    return next((title for title in titles if isinstance(title, str)), "")
+
+
+def _read_fields(row: Mapping[str, Any], text_field: str, prompt_field: str | None) -> tuple[str, str] | Fault:
+    values: list[str] = []
+    for name in (text_field, prompt_field):
+        if name is None:
+            values.append("")
+            continue
+        if name not in row:
+            return Fault("missing field", f"{name!r} is not among {', '.join(map(repr, row))}")
+        value = row[name][0] if isinstance(row[name], list) and row[name] else row[name]
+        if fault := _find_fault(value):
+            return fault
+        values.append(value)
+    return values[0], values[1]
+
+
+def _read_messages(messages: Any) -> tuple[str, str] | Fault:
+    """Return the last assistant turn and what precedes it: one user's turn as it is, several turns with their roles."""
+    if isinstance(messages, str):  # as CSV carries them
+        try:
+            messages = json.loads(messages)
+        except ValueError as error:
+            return Fault("bad messages", str(error))
+    turns = messages if isinstance(messages, list) else []
+    if not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
+        return Fault("bad messages", "a list of turns with role and content is needed")
+    last = next((place for place in range(len(turns) - 1, -1, -1) if turns[place]["role"] == "assistant"), None)
+    if not last:
+        return Fault("bad messages", "an assistant's turn with a turn before it is needed")
+    before = turns[:last]
+    for turn in [*before, turns[last]]:
+        if fault := _find_fault(turn["content"]):
+            return fault
+    if len(before) == 1:
+        return turns[last]["content"], before[0]["content"]
+    return turns[last]["content"], "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in before)
+
+
+def _find_fault(text: object) -> Fault | None:
+    if not isinstance(text, str):
+        return Fault("not a text", json.dumps(text, default=str)[:40])
+    if not text.strip():
+        return Fault("empty", "the document has no text")
+    if SURROGATE.search(text):
+        return Fault("undecodable", "the text holds half of a surrogate pair")
+    return None

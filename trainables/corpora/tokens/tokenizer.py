@@ -1,0 +1,151 @@
+"""Texts to tokens: a model folder's tokenizer reduced to what texts and their prompts need, and documents in tokens."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trainables.corpora.sources import DataSet, Document, SplitName, Texts
+from trainables.corpora.templates import PLAIN, make_renderer
+
+if TYPE_CHECKING:
+    from trainables.corpora.tokens.attribution import Spans
+    from trainables.corpora.tokens.packing import Passage, Tokens
+
+END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # an instruct model's EOS ends a turn; these end a text
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A fast tokenizer: ids of a text and back, what stands before and after one, and a digest of all.
+
+    `start` and `end` are one token, the end of the text before, in models without a token that begins a text. `turn_end` is the
+    tokenizer's own EOS: what ends an answer in a chat template, and generation.
+    """
+
+    loaded: Any  # transformers'
+    start: int
+    end: int
+    turn_end: int
+    digest: str
+    find_bytes: "Callable[[str, Tokens], Spans]"  # of a text and its tokens: each token's first byte and the one after its last
+
+    def encode(self, texts: Sequence[str]) -> "list[Tokens]":
+        """Return the ids of every text, nothing added; "<|endoftext|>" inside a text is text."""
+        return self._encode(texts, special=False)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> "list[Tokens]":
+        """Return the ids of prompts as a chat template writes them: special tokens are themselves, and `start` does not lead.
+
+        It is what stands before every sequence already.
+        """
+        return [ids[1:] if len(ids) and ids[0] == self.start else ids for ids in self._encode(prompts, special=True)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out."""
+        return self.loaded.backend_tokenizer.decode(ids)
+
+    def _encode(self, texts: Sequence[str], *, special: bool) -> "list[Tokens]":
+        import numpy as np
+
+        backend: Any = self.loaded.backend_tokenizer
+        backend.encode_special_tokens = not special
+        ids = [np.array(encoding.ids, np.int32) for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        backend.encode_special_tokens = True
+        return ids
+
+
+class Encoded(NamedTuple):
+    """A document in tokens: what is given (`start` and the prompt as its template writes it), the text, and what ends it."""
+
+    document: Document
+    prompt: str
+    given: "Tokens"
+    tokens: "Tokens"
+    end: int
+
+    def passage(self, *, ended: bool) -> "Passage":
+        """Return it as the model meets it; its end is learnt, and never measured."""
+        import numpy as np
+
+        from trainables.corpora.tokens.packing import Passage
+
+        return Passage(np.concatenate([self.given, self.tokens, np.array([self.end] if ended else [], np.int32)]), len(self.given))
+
+
+def load_text_tokenizer(model_folder: Path) -> Tokenizer:
+    """Return the tokenizer of a model folder. Raises ValueError where it is not a fast one, or names no token that ends a text."""
+    from trainables.corpora.tokens.attribution import ByteSpans
+
+    pass
+
+    loaded: Any = load_tokenizer(model_folder)
+    if not loaded.is_fast:
+        raise ValueError(f"{model_folder}: a fast tokenizer is needed (tokenizer.json, or vocab.json with merges.txt)")
+    backend: Any = loaded.backend_tokenizer
+    backend.encode_special_tokens = True
+    backend.no_truncation()
+    backend.no_padding()
+    vocabulary = backend.get_vocab(with_added_tokens=True)
+    end = next((vocabulary[token] for token in END_OF_TEXT if token in vocabulary), loaded.eos_token_id)
+    if end is None:
+        raise ValueError(f"{model_folder}: the tokenizer names no token that ends a text")
+    start = end if loaded.bos_token_id is None else loaded.bos_token_id
+    turn_end = end if loaded.eos_token_id is None else loaded.eos_token_id
+    told = f"{start} {end} {turn_end}\n{loaded.chat_template}\n{backend.to_str()}"
+    return Tokenizer(loaded, start, end, turn_end, hashlib.sha256(told.encode()).hexdigest(), ByteSpans(backend).find)
+
+
+def encode_splits(data_set: DataSet, texts: Texts, tokenizer: Tokenizer) -> dict[SplitName, list[Encoded]]:
+    """Return each split's documents within its cap of tokens, in the order given.
+
+    Raises ValueError for a text of which the tokenizer makes no token, a template that is broken, or a prompt that it refuses.
+    """
+    return {
+        split: _encode(documents, data_set, texts.template, tokenizer, _cap(data_set, split)) for split, documents in texts.splits.items()
+    }
+
+
+def _encode(documents: Sequence[Document], data_set: DataSet, template: str, tokenizer: Tokenizer, most: int | None) -> list[Encoded]:
+    import numpy as np
+
+    from trainables.corpora.tokens.packing import choose_within
+
+    tokens = tokenizer.encode([document.text for document in documents])
+    empty = next((document.id for document, ids in zip(documents, tokens, strict=True) if not len(ids)), None)
+    if empty is not None:
+        raise ValueError(f"{empty}: the tokenizer makes no token of this text")
+    places = choose_within([len(ids) for ids in tokens], most)
+    prompts = _write_prompts([documents[place] for place in places], data_set.system, template, tokenizer)
+    start = np.array([tokenizer.start], np.int32)
+    encoded: list[Encoded] = []
+    for place, prompt, ids in zip(places, prompts, tokenizer.encode_prompts(prompts), strict=True):
+        # A plain answer ends as a text does; in any other template it is a turn.
+        end = tokenizer.turn_end if prompt and template != PLAIN else tokenizer.end
+        encoded.append(Encoded(documents[place], prompt, np.concatenate([start, ids]), tokens[place], end))
+    return encoded
+
+
+def _write_prompts(documents: Sequence[Document], system: str | None, template: str, tokenizer: Tokenizer) -> list[str]:
+    if not template:
+        return [""] * len(documents)
+    render = make_renderer(tokenizer.loaded, template, system)
+    prompts: list[str] = []
+    for document in documents:
+        try:
+            prompts.append(render(document.prompt) if document.prompt else "")
+        except ValueError as error:
+            raise ValueError(f"{document.id}: {error}") from None
+    return prompts
+
+
+def _cap(data_set: DataSet, split: SplitName) -> int | None:
+    return data_set.training_tokens if split == "train" else data_set.evaluation_tokens
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the fast tokenizer of a model folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)

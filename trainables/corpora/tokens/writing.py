@@ -1,0 +1,211 @@
+"""Tokenise and pack a study's texts once, into the folder that `trainables/corpora/tokens/folder.py` describes."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainables.corpora.duplicates import find_overlap
+from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
+from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
+from trainables.corpora.tokens.tokenizer import Encoded, Tokenizer, encode_splits, load_text_tokenizer
+
+EVALUATED: tuple[Split, ...] = ("validation", "test")
+Progress = Callable[[str], None]
+
+
+def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
+    """Return the content hash of every set: its texts and the split each stands in.
+
+    Raises ValueError, in one line that begins with the set's key, for texts that cannot be read.
+    """
+    return {name: texts.digest for name, texts in _read_all(sets).items()}
+
+
+def prepare_data(  # noqa: PLR0913
+    sets: Mapping[str, DataSet],
+    model_folder: Path,
+    sequence_length: int,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    replace: bool = False,
+) -> Card:
+    """Write the prepared folder, complete or absent, and return its card; a folder that is already there is only checked.
+
+    `progress` is called with a line of text for each set; `replace` makes a folder anew that was prepared from something else. Raises
+    ValueError for texts that cannot be read, sets of which none is adapted to, a tokenizer without a token that ends a text, or,
+    unless it is replaced, such a folder.
+    """
+    if not any(data_set.role == "adapt" for data_set in sets.values()):
+        raise ValueError("data: no set has role adapt; allowed: at least one, which is trained and judged on")
+    texts = _read_all(sets)
+    tokenizer = load_text_tokenizer(model_folder)
+    request = _digest_request(sets, texts, tokenizer, sequence_length)
+    if replace and (destination / CARD_FILE).exists() and load_card(destination).request != request:
+        shutil.rmtree(destination)
+    if (destination / CARD_FILE).exists():
+        return _check_card(destination, request)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    try:
+        card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda line: None))
+        (building / CARD_FILE).write_text(card.model_dump_json(indent=1), encoding="utf-8")
+        building.chmod(0o755)  # mkdtemp's own mode would shut out workers of another user
+        try:
+            building.rename(destination)
+        except OSError:  # another process was first
+            return _check_card(destination, request)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return card
+
+
+def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
+    texts: dict[str, Texts] = {}
+    for name, data_set in sets.items():
+        try:
+            texts[name] = read_texts(data_set)
+        except (ValueError, OSError) as error:
+            hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
+            raise ValueError(f"data.{name}: {error}{hint}") from None
+    _refuse_overlap(sets, texts)
+    return texts
+
+
+def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> None:
+    """Raise ValueError, in one line that names both, where a document that is measured overlaps one that is trained on, in any set."""
+    judging = [name for name in texts if not sets[name].allow_overlap]
+    held = [(name, split, each) for name in judging for split in EVALUATED for each in texts[name].splits[split]]
+    trained = [(name, each) for name, read in texts.items() for each in read.splits.get("train", [])]
+    overlap = find_overlap([each for _, each in trained], [each for _, _, each in held])
+    if overlap is not None:
+        name, split = next((name, split) for name, split, each in held if each is overlap.second)
+        home = next(name for name, each in trained if each is overlap.first)
+        raise ValueError(
+            f"data.{name}: {overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%}); "
+            "allowed: texts that are apart, or allow_overlap: true"
+        )
+
+
+def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
+    used = [f"{name} {s.role} {s.evaluation_tokens} {s.training_tokens} {s.system!r} {texts[name].digest}" for name, s in sets.items()]
+    return hashlib.sha256("\n".join([*used, tokenizer.digest, str(sequence_length)]).encode()).hexdigest()
+
+
+def _check_card(destination: Path, request: str) -> Card:
+    card = load_card(destination)
+    if card.request != request:
+        raise ValueError(f"{destination}: was prepared from other texts, another tokenizer or another sequence length; remove it first")
+    return card
+
+
+def _write_folder(  # noqa: PLR0913, PLR0917
+    folder: Path,
+    sets: Mapping[str, DataSet],
+    texts: Mapping[str, Texts],
+    tokenizer: Tokenizer,
+    sequence_length: int,
+    request: str,
+    progress: Progress,
+) -> Card:
+    cards: dict[str, SetCard] = {}
+    training: list[Encoded] = []
+    for name, data_set in sets.items():
+        try:
+            chosen = encode_splits(data_set, texts[name], tokenizer)
+        except ValueError as error:
+            raise ValueError(f"data.{name}: {error}") from None
+        cards[name] = _fill_card(data_set, texts[name], chosen)
+        for split, documents in chosen.items():
+            _write_documents(split_folder(folder, name, split), documents, with_stratum=split != "train")
+        for split in EVALUATED:
+            _write_split(split_folder(folder, name, split), chosen[split], tokenizer, sequence_length)
+        training += chosen.get("train", [])
+        tokens = sum(count.tokens for count in cards[name].splits.values())
+        progress(f"{name}: {cards[name].used:,} of {cards[name].read:,} documents, {tokens:,} tokens")
+    packed = _write_blocks(folder, training, sequence_length)
+    return Card(sequence_length=sequence_length, tokenizer_digest=tokenizer.digest, request=request, sets=cards, **packed)
+
+
+def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Sequence[Encoded]]) -> SetCard:
+    """Return the set's account, in which every document read is either used or skipped for a reason."""
+    counts = {split: _count(documents) for split, documents in chosen.items()}
+    skipped = texts.skipped.copy()
+    for split, documents in chosen.items():
+        skipped["beyond the cap of tokens"] += len(texts.splits[split]) - len(documents)
+    used = sum(count.documents for count in counts.values())
+    assert texts.read == used + skipped.total(), "a document is unaccounted for"
+    return SetCard(
+        role=data_set.role,
+        digest=texts.digest,
+        splits={**counts},
+        read=texts.read,
+        used=used,
+        skipped={reason: count for reason, count in skipped.items() if count},
+        account=texts.account,
+    )
+
+
+def _count(chosen: Sequence[Encoded]) -> SplitCounts:
+    return SplitCounts(
+        documents=len(chosen),
+        characters=sum(len(each.document.text) for each in chosen),
+        bytes=sum(len(each.document.text.encode()) for each in chosen),
+        tokens=sum(len(each.tokens) for each in chosen),
+    )
+
+
+def _write_documents(folder: Path, chosen: Sequence[Encoded], *, with_stratum: bool) -> None:
+    """Write the documents as text; strata, which take as long to find as tokens, only where they are measured."""
+    import pandas as pd
+
+    from trainables.corpora.language.complexity import find_stratum
+
+    table = pd.DataFrame(
+        {
+            "id": [each.document.id for each in chosen],
+            "tokens": [len(each.tokens) for each in chosen],
+            "characters": [len(each.document.text) for each in chosen],
+            "bytes": [len(each.document.text.encode()) for each in chosen],
+            **({"stratum": [find_stratum(each.document.text, each.document.prompt) for each in chosen]} if with_stratum else {}),
+            "prompt": [each.prompt for each in chosen],
+            "text": [each.document.text for each in chosen],
+        }
+    )
+    folder.mkdir(parents=True)
+    table.to_parquet(folder / "documents.parquet", engine="pyarrow", index=False)
+
+
+def _write_split(folder: Path, chosen: Sequence[Encoded], tokenizer: Tokenizer, sequence_length: int) -> None:
+    import numpy as np
+
+    from trainables.corpora.tokens.attribution import attribute, save_attribution
+    from trainables.corpora.tokens.packing import cut_rows
+
+    arrays = cut_rows([each.passage(ended=False) for each in chosen], sequence_length)
+    for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    save_attribution(folder, attribute([each.document.text for each in chosen], [each.tokens for each in chosen], tokenizer.find_bytes))
+
+
+def _write_blocks(folder: Path, training: Sequence[Encoded], sequence_length: int) -> dict[str, Any]:
+    """Write the training documents of all sets, packed in the order of their content's hash; return what the card says of them."""
+    import numpy as np
+
+    from trainables.corpora.tokens.packing import IGNORED, count_padding, pack_blocks
+
+    mixed = sorted(training, key=lambda each: each.document.digest)
+    blocks = pack_blocks([each.passage(ended=True) for each in mixed], sequence_length)
+    digest = hashlib.sha256()
+    for name, array in zip(TRAIN_FILES, blocks, strict=True):
+        np.save(folder / name, array, allow_pickle=False)
+        digest.update(array.tobytes())
+    return {
+        "train_blocks": len(blocks.targets),
+        "train_tokens": int((blocks.targets != IGNORED).sum()),
+        "train_padding_share": float(count_padding(blocks.targets).sum() / blocks.targets.size),
+        "train_digest": digest.hexdigest(),
+    }

@@ -1,0 +1,101 @@
+"""A trial as a folder that transformers and peft read without hikaku, and how near that folder comes to the trial."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from records.files import write_atomically
+from trainables.config import Precision, TrialConfig
+from trainables.corpora.tokens.folder import load_card, split_folder
+from trainables.corpora.tokens.tokenizer import load_tokenizer
+from trainables.evaluation.nats import measure_tokens, perplexity
+from trainables.group import autocast, device_of_worker
+from trainables.methods.lora import Lora
+from trainables.models.model import build_model, load_model
+from trainables.models.source import ModelSource
+
+ADAPTER_CONFIG = "adapter_config.json"
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-3, "fp16": 2e-3}  # of perplexity, relative
+ROWS, COLUMNS = 4, 64  # of validation, whose logits are compared
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near an exported folder, read back as anyone reads it, comes to its trial.
+
+    Perplexities are on the validation documents of the sets adapted to; logits are those of their first rows, and their spread is the
+    standard deviation of the trial's.
+    """
+
+    trial_perplexity: float
+    perplexity: float
+    logit_difference: float
+    logit_spread: float
+    tolerance: float
+
+    @property
+    def relative(self) -> float:
+        """Return how far the perplexities are apart, relative to the trial's."""
+        return abs(self.perplexity / self.trial_perplexity - 1)
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether that is within the tolerance."""
+        return self.relative <= self.tolerance
+
+
+def write_model(config: TrialConfig, weights: Path, folder: Path, source: ModelSource, *, merge: bool) -> None:
+    """Write a trial's adapter, which names its base model, or with `merge`, and of full fine-tuning always, the whole model.
+
+    `weights` is the trial's own folder of weights. The adapter's base is named by its id on the hub, or by its folder on this machine.
+    The tokenizer lies beside.
+    """
+    model = build_model(config, weights)
+    if isinstance(config.method, Lora) and not merge:
+        config.method.save(model, folder)
+        path = folder / ADAPTER_CONFIG
+        named = {"base_model_name_or_path": source.id or config.model.folder, "revision": source.revision, "inference_mode": True}
+        write_atomically(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | named, indent=2, sort_keys=True))
+    else:
+        whole = config.method.merge(model)
+        whole.config.use_cache = True  # off in training
+        whole.save_pretrained(str(folder), safe_serialization=True)
+    load_tokenizer(Path(config.model.folder)).save_pretrained(str(folder))
+
+
+@torch.no_grad()
+def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perplexity: float) -> Agreement:
+    """Return how near the exported folder comes to the trial, whose validation documents must lie where it was trained."""
+    device, data = device_of_worker(), Path(config.data.folder)
+    places = [split_folder(data, name, "validation") for name in load_card(data).adapted]
+    inputs_bt = torch.from_numpy(np.load(places[0] / "inputs.npy")[:ROWS, :COLUMNS].astype(np.int64)).to(device)
+    trial = build_model(config, weights).to(device).eval()
+    with autocast(config):
+        expected = _logits(trial, inputs_bt)
+    del trial
+    exported = _read(config, folder).to(device).eval()
+    found = _logits(exported, inputs_bt)
+    nats = np.concatenate([measure_tokens(exported, place)[0] for place in places])
+    return Agreement(
+        trial_perplexity=trial_perplexity,
+        perplexity=perplexity(float(nats.sum()), len(nats)),
+        logit_difference=float((found - expected).abs().max()),
+        logit_spread=float(expected.std()),
+        tolerance=TOLERANCE[config.model.precision],
+    )
+
+
+def _read(config: TrialConfig, folder: Path) -> Any:
+    if (folder / ADAPTER_CONFIG).exists():
+        assert isinstance(config.method, Lora)
+        return config.method.attach(load_model(Path(config.model.folder), config.model.precision), folder)
+    return load_model(folder, config.model.precision)
+
+
+def _logits(model: Any, inputs_bt: Tensor) -> Tensor:
+    return model(input_ids=inputs_bt, use_cache=False).logits.float()

@@ -1,0 +1,116 @@
+"""Measuring models that are not in training: the base, and the best once their test split is opened."""
+
+import pkgutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from records.files import write_atomically
+from records.results import CONFIG_FILE, WEIGHTS_FOLDER, Outcome, Result, load_result, save_result
+from trainables.config import TrialConfig
+from trainables.evaluation.answers import measure_similarity
+from trainables.evaluation.divergence import save_reference
+from trainables.evaluation.documents import write_documents
+from trainables.evaluation.nats import evaluate
+from trainables.evaluation.samples import write_samples
+from trainables.group import autocast, barrier, device_of_worker, join_group
+from trainables.jobs.facts import read_attention, read_machine
+from trainables.models.model import build_model, count_parameters, load_model
+
+SCALES = (0.25, 0.5, 0.75, 1.25)  # of an adapter, times the scale it was trained with
+SCALED = ("eval/perplexity", "eval/bits_per_character")
+
+
+def measure_base(config: TrialConfig) -> Result:
+    """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
+    ended = load_result(Path(config.folder))
+    if ended is not None:
+        return ended
+    started = time.time()
+    rank, _ = join_group()
+    model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
+    evaluation = evaluate(model, Path(config.data.folder), "validation")
+    metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
+    metrics |= dict.fromkeys((f"divergence/{name}" for name in evaluation.card.retained), 0.0)
+    metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
+    facts = read_machine(config) | {"attention": read_attention(model)}
+    result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=facts, started=started, ended=time.time())
+    if rank == 0:
+        write_documents(Path(config.folder), evaluation.documents)
+        save_reference(model, Path(config.data.folder), Path(config.folder))
+        write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
+        save_result(Path(config.folder), result)
+    return result
+
+
+def measure_scales(config: TrialConfig) -> None:
+    """Add to a trained adapter's result what validation says of it applied weaker or stronger than it was trained, once."""
+    folder = Path(config.folder)
+    result = load_result(folder)
+    assert result is not None, f"{folder}: scales are measured when training has ended"
+    done = any(name.startswith("scaled/") for name in result.metrics)
+    if config.method.name != "lora" or result.outcome != Outcome.COMPLETED or done:
+        return
+    rank, _ = join_group()
+    model = build_model(config, folder / WEIGHTS_FOLDER).to(device_of_worker()).eval()
+    base, metrics = read_base(config), dict(result.metrics)
+    for scale in SCALES:
+        with torch.no_grad(), autocast(config), config.method.scaled(model, scale):
+            found = evaluate(model, Path(config.data.folder), "validation").metrics(base)
+        wanted = {name: value for name, value in found.items() if name in SCALED or name.startswith("retention/")}
+        metrics |= {f"scaled/{scale:g}/{name.removeprefix('eval/')}": value for name, value in wanted.items()}
+    if rank == 0:
+        save_result(folder, result.model_copy(update={"metrics": metrics}))
+    barrier()
+
+
+def open_test(config: TrialConfig) -> Result:
+    """Measure the test split with the weights that training left, or with the base where there are none; once.
+
+    Adds the `test/*` metrics to `result.json` and the test documents to the run's documents. Raises FileNotFoundError where the
+    run has no result yet.
+    """
+    folder = Path(config.folder)
+    result = load_result(folder)
+    if result is None:
+        raise FileNotFoundError(f"{folder}: no result.json: the test split is opened for ended runs only")
+    if any(name.startswith("test/") for name in result.metrics):
+        return result
+    rank, _ = join_group()
+    weights = folder / WEIGHTS_FOLDER
+    model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
+    with torch.no_grad(), autocast(config):
+        evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
+    base = read_base(config) if weights.exists() else evaluation.metrics(None)
+    measured = evaluation.metrics(base)
+    measured["test/degradation"] = measured["test/perplexity"] - result.metrics["eval/perplexity"]
+    facts = dict(result.facts)
+    if rank == 0:
+        write_documents(folder, evaluation.documents)
+        places = Path(config.model.folder), Path(config.data.folder)
+        with torch.no_grad(), autocast(config):
+            write_samples(model, *places, folder)
+            if config.similarity is not None:
+                similar, facts["similarity"] = measure_similarity(model, *places, config.similarity)
+                measured |= similar
+    result = result.model_copy(update={"metrics": result.metrics | measured, "facts": facts})
+    if rank == 0:
+        save_result(folder, result)
+    barrier()
+    return result
+
+
+def read_base(config: TrialConfig) -> dict[str, float] | None:
+    """Return the base's metrics, against which retention is measured; None where no base was measured."""
+    folder = config.data.base_result_folder
+    result = load_result(Path(folder)) if folder else None
+    return None if result is None else result.metrics
+
+
+@torch.no_grad()
+def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
+    """Return the values of the study's own functions, each called as `function(model, data_folder)` on the model at rest."""
+    functions = {name: pkgutil.resolve_name(path) for name, path in config.own_metrics.items()}
+    return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}

@@ -1,0 +1,110 @@
+"""Cross-entropy of a linear head, chunk by chunk: the logits of a batch are never held whole."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainables.shape import loss_chunk_tokens
+
+IGNORED = -100  # a target that is not counted
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """The gradient of each chunk is taken while its logits are at hand, so backward only scales."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_td: Tensor, weight_vd: Tensor, targets_t: Tensor, chunk_tokens: int) -> Tensor:
+        wants_hidden, wants_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        hidden_grad = torch.empty_like(hidden_td) if wants_hidden else None
+        weight_grad = torch.zeros_like(weight_vd, dtype=torch.float32) if wants_weight else None
+        total = torch.zeros((), dtype=torch.float64, device=hidden_td.device)  # thousands of tokens are summed
+        for start in range(0, hidden_td.shape[0], chunk_tokens):
+            rows = slice(start, start + chunk_tokens)
+            logits = _product(hidden_td[rows], weight_vd.T)
+            nats, scale, _ = _exponentiate(logits, targets_t[rows])
+            total += nats.sum(dtype=torch.float64)
+            if not (wants_hidden or wants_weight):
+                continue
+            _differentiate(logits, scale, targets_t[rows])
+            logits = logits.to(weight_vd.dtype)
+            if hidden_grad is not None:
+                torch.mm(logits, weight_vd, out=hidden_grad[rows])
+            if weight_grad is not None:
+                _add_product(weight_grad, logits.T, hidden_td[rows])
+            del logits  # before the next chunk's are made
+        ctx.gradients = hidden_grad, None if weight_grad is None else weight_grad.to(weight_vd.dtype)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        # Handed over, not kept: .grad can then take the head's gradient without a copy.
+        assert ctx.gradients is not None, "the gradients of this loss were taken before"
+        (hidden_grad, weight_grad), ctx.gradients = ctx.gradients, None
+        for gradient in (hidden_grad, weight_grad):
+            if gradient is not None:
+                gradient.mul_(grad_outputs[0])
+        return hidden_grad, weight_grad, None, None
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> Tensor:
+    """Return the sum of nats, a float32 scalar, of `targets` under softmax(hidden @ weight.T).
+
+    hidden [..., d], weight [v, d], targets [...] with IGNORED where nothing is to be learnt. Differentiable once, in hidden, and in
+    weight where it requires a gradient. `chunk_tokens` is chosen by the vocabulary where it is None.
+    """
+    if not torch.is_grad_enabled():  # autograd functions are told that a weight wants its gradient even then
+        hidden, weight = hidden.detach(), weight.detach()
+    flat = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        loss = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk_tokens or loss_chunk_tokens(weight.shape[0]))
+    assert isinstance(loss, Tensor)
+    return loss
+
+
+@torch.no_grad()
+def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return float32 nats and bool hits, both shaped like `targets`: whether no token was likelier. 0 and False where IGNORED."""
+    flat, wanted = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
+    nats = torch.empty(wanted.shape, dtype=torch.float32, device=hidden.device)
+    hits = torch.empty(wanted.shape, dtype=torch.bool, device=hidden.device)
+    chunk_tokens = chunk_tokens or loss_chunk_tokens(weight.shape[0])
+    with torch.autocast(hidden.device.type, enabled=False):
+        for start in range(0, flat.shape[0], chunk_tokens):
+            rows = slice(start, start + chunk_tokens)
+            nats[rows], _, hits[rows] = _exponentiate(_product(flat[rows], weight.T), wanted[rows])
+    return nats.reshape(targets.shape), hits.reshape(targets.shape)
+
+
+def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return nats [t], the scale [t, 1] that makes probabilities of the logits, and whether no token was likelier [t].
+
+    The logits become exp(logit - largest) in place. All three are 0 where the target is IGNORED.
+    """
+    counted = (targets_t != IGNORED).unsqueeze(1)
+    picked = logits_tv.gather(1, targets_t.clamp(min=0).unsqueeze(1))
+    largest = logits_tv.amax(dim=1, keepdim=True)
+    sums = logits_tv.sub_(largest).exp_().sum(dim=1, keepdim=True)
+    nats = (sums.log() + largest - picked) * counted
+    return nats.squeeze(1), counted / sums, ((picked >= largest) & counted).squeeze(1)
+
+
+def _differentiate(exponentials_tv: Tensor, scale_t1: Tensor, targets_t: Tensor) -> None:
+    """Turn exponentials into the gradient by the logits, in place: probability less 1 at the target, 0 where it is IGNORED."""
+    exponentials_tv.mul_(scale_t1)
+    exponentials_tv.scatter_add_(1, targets_t.clamp(min=0).unsqueeze(1), -(targets_t != IGNORED).unsqueeze(1).float())
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right in float32; half-precision factors are summed, and on a GPU also kept, in float32."""
+    if left.is_cuda and left.dtype != torch.float32:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return (left @ right).float()
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to a float32 total, in place; on a GPU with the half-precision units."""
+    if left.is_cuda and left.dtype != torch.float32:
+        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+    else:
+        total.addmm_(left.float(), right.float())

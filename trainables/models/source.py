@@ -1,0 +1,148 @@
+"""Where the base model comes from: the embedded one, a local folder, or the hub at a pinned revision."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trainables.shape import ModelShape, read_model_shape
+
+UNKNOWN_UNTIL_FETCHED = "unknown until fetched"
+FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, configuration and tokenizer; nothing that is code or a pickle
+WEIGHTS = "*.safetensors"
+
+
+class Section(BaseModel):
+    """A part of a study file: no unknown keys, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSource(Section):
+    """The base model: exactly one of `embedded`, `path`, `id` (with its `revision`)."""
+
+    embedded: Literal["small", "tiny"] | None = Field(default=None, description="a model hikaku trains at first use; tiny is for tests")
+    path: str | None = Field(default=None, description="local folder in Hugging Face format")
+    id: str | None = Field(default=None, description="model id on the hub, owner/name")
+    revision: str | None = Field(default=None, description="commit of the hub repository, 40 hexadecimal digits")
+    licence: str = Field(description="licence of the weights, recorded with every run")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelSource":
+        given = [name for name in ("embedded", "path", "id") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"got {' and '.join(given) or 'no source'}; allowed: exactly one of embedded, path, id")
+        if self.id is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+            raise ValueError(f"revision: got {self.revision!r}; allowed with an id: the commit, 40 hexadecimal digits")
+        if self.id is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.id):
+            raise ValueError(f"id: got {self.id!r}; allowed: owner/name")
+        if self.id is None and self.revision is not None:
+            raise ValueError(f"revision: got {self.revision!r}; allowed only with an id")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What people call the model: its hub id, its folder's name, or `embedded`."""
+        return self.id or (Path(self.path).name if self.path else f"embedded {self.embedded}")
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model source on this machine: what of it is here, and what is known without it."""
+
+    folder: Path | None
+    digest: str | None
+    shape: ModelShape | None
+    note: str = ""
+
+
+def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
+    """Return where the model lies on this machine, the digest of its content, and its shape.
+
+    With `fetch` the model is made present: the embedded one is trained at its first use, a hub model is downloaded. Without,
+    nothing is written and no network is used; what cannot be known is None and `note` says why.
+    Raises ValueError, in one line, for a folder without a usable model and for a hub model that cannot be had.
+    """
+    if source.embedded is not None:
+        return _resolve_embedded(source.embedded, fetch=fetch)
+    if source.path is not None:
+        folder = Path(source.path).expanduser().absolute()
+        shape = check_model_folder(folder)
+        return ResolvedModel(folder, digest_folder(folder) if fetch else None, shape)
+    assert source.id is not None
+    assert source.revision is not None
+    folder = _fetch(source.id, source.revision) if fetch else _cached(source.id, source.revision)
+    if folder is None:
+        return ResolvedModel(None, source.revision, None, UNKNOWN_UNTIL_FETCHED)
+    return ResolvedModel(folder, source.revision, check_model_folder(folder))
+
+
+def check_model_folder(folder: Path) -> ModelShape:
+    """Return the shape of the model in a folder. Raises ValueError naming the file that is missing or not understood."""
+    if not folder.is_dir():
+        raise ValueError(f"got {folder}; allowed: a folder that exists")
+    if not (folder / "config.json").exists():
+        raise ValueError(f"got {folder}, which has no config.json; allowed: a model folder in Hugging Face format")
+    if not any(folder.glob(WEIGHTS)):
+        raise ValueError(f"got {folder}, which has no {WEIGHTS}; allowed: weights in safetensors")
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise ValueError(f"got {folder}, which has no tokenizer.json; allowed: a model folder with its tokenizer")
+    return read_model_shape(folder)
+
+
+def digest_folder(folder: Path) -> str:
+    """Return the SHA-256, as hex, over the names and contents of the files of a model folder that are ever read."""
+    total = hashlib.sha256()
+    for path in sorted({path for pattern in FETCHED for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
+    from trainables.models.embedded import embedded_folder, ensure_embedded
+    from trainables.models.recipes import RECIPES, embedded_shape
+
+    recipe = RECIPES[name]
+    if not fetch:
+        there = embedded_folder(recipe).exists()
+        return ResolvedModel(None, None, embedded_shape(recipe), "" if there else "trained at first use")
+    folder = ensure_embedded(recipe=recipe)
+    return ResolvedModel(folder, digest_folder(folder), read_model_shape(folder))
+
+
+def _cached(model: str, revision: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(model, "config.json", revision=revision)
+    folder = Path(config).parent if isinstance(config, str) else None
+    return folder if folder is not None and any(folder.glob(WEIGHTS)) else None
+
+
+def _fetch(model: str, revision: str) -> Path:
+    from huggingface_hub import logging, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    logging.set_verbosity_error()  # its retries; the reason is told once, below
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=FETCHED))
+    except GatedRepoError:
+        known = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "set HF_TOKEN"
+        raise ValueError(f"model {model} is gated: accept its licence on the hub, then {known}") from None
+    except RevisionNotFoundError:
+        raise ValueError(f"model {model} has no revision {revision}") from None
+    except RepositoryNotFoundError:
+        raise ValueError(f"model {model} is not on the hub, or is private: check its id, or set HF_TOKEN") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"model {model} at {revision[:12]} could not be fetched and is not in the cache ({reason})") from None

@@ -1,0 +1,216 @@
+"""One trial on Ray: its workers are started, their reports reach the referee, its end is told.
+
+A trial of one worker runs in Ray Train's local mode inside the process that Tune gave it; the process serves trial after trial, so that
+imports and DeepSpeed's first start are paid once. A trial of several workers is a `TorchTrainer` of its own.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from filelock import FileLock
+from ray import tune
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal import constants
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from records.results import Outcome, Result, RungReport, load_result, save_result
+from trainables.config import TrialConfig
+
+Job = Literal["trial", "replicate", "base", "test"]
+Jobs = Sequence[tuple[Job, TrialConfig]]
+Work = Callable[[dict[str, Any]], None]
+DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
+
+# Ray Train's helpers poll every two seconds by default, which is long beside a short trial.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one trial takes of a cluster."""
+
+    workers: int
+    cpus: float  # per worker
+    gpus: float  # per worker
+    retries: int
+    work: Work | None = None  # what a worker does instead of `work`; for tests
+
+    def of_trainable(self) -> dict[str, float]:
+        """Return what Tune must reserve for a trial's own process, whose workers beyond one reserve for themselves."""
+        return {"CPU": self.cpus, "GPU": self.gpus} if self.workers == 1 else {"CPU": DRIVER_CPUS}
+
+    def of_task(self) -> dict[str, float]:
+        """Return the same for a plain Ray task."""
+        reserved = self.of_trainable()
+        return {"num_cpus": reserved["CPU"], "num_gpus": reserved.get("GPU", 0)}
+
+    def fits(self, cpus: float, gpus: float) -> int:
+        """Return how many trials run at once on so many CPUs and GPUs."""
+        per_trial = self.workers * self.cpus + (DRIVER_CPUS if self.workers > 1 else 0)
+        by_gpu = gpus // (self.workers * self.gpus) if self.gpus else float("inf")
+        return int(min(cpus // per_trial, by_gpu))
+
+
+class TrialProcess(tune.Trainable):
+    """A process that runs one trial after another, each in one step."""
+
+    def setup(self, config: dict[str, Any], referee: str = "", share: Share | None = None) -> None:
+        """Remember who judges and what the trial may take."""
+        self._referee, self._share = referee, share
+
+    def step(self) -> dict[str, Any]:
+        """Run the trial to its end."""
+        assert self._share is not None
+        outcome = conduct(dict(self.config), self._referee, self._share)
+        return {"done": True, "outcome": str(outcome)}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial into this process."""
+        self.config = new_config
+        return True
+
+
+def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
+    """Return how a trial was counted after running it to its end and telling the referee.
+
+    An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
+    """
+    config = TrialConfig.unflatten(flat)
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
+    with FileLock(folder / "lock", timeout=120):
+        # Only the referee writes a failure down: if it is what has died, the trial is not at fault and stays unfinished.
+        result = _run_or_fail("trial", config, share, referee)
+        return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
+
+
+def train_replicate(flat: dict[str, Any], share: Share) -> Result:
+    """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's."""
+    config = TrialConfig.unflatten(flat)
+    folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock", timeout=120):
+        result = _run_or_fail("replicate", config, share, "")
+        save_result(folder, result)
+        return result
+
+
+def _run_or_fail(job: Job, config: TrialConfig, share: Share, referee: str) -> Result:
+    """Return the result of a run; of one whose code raised an error before it left any, a failed one."""
+    started = time.time()
+    try:
+        (result,) = run_jobs([(job, config)], share, referee)
+    except Exception as error:
+        failed = {"uid": config.uid, "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
+        return load_result(Path(config.folder)) or Result(**failed, started=started, ended=time.time())
+    return result
+
+
+def run_jobs(jobs: Jobs, share: Share, referee: str = "") -> list[Result]:
+    """Return the results of a trial, of measuring the base, or of opening test splits, done one after another by Ray Train's workers."""
+    make_trainer = make_local_trainer if share.workers == 1 else make_torch_trainer
+    make_trainer(jobs, share, referee).fit()
+    results = [load_result(Path(config.folder)) for _, config in jobs]
+    assert None not in results, "a worker returns only after writing its result"
+    return [result for result in results if result is not None]
+
+
+def make_local_trainer(jobs: Jobs, share: Share, referee: str) -> DataParallelTrainer:
+    """Return the trainer of one worker in this process: Ray Train's local mode.
+
+    Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
+    """
+    scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)
+    return DataParallelTrainer(share.work or work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
+
+
+def make_torch_trainer(jobs: Jobs, share: Share, referee: str) -> TorchTrainer:
+    """Return the trainer of workers in processes of their own."""
+    _name_cluster()
+    per_worker = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+    scaling = ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=per_worker)
+    order, run = _order(jobs, share, referee), _run_config(jobs, share)
+    return TorchTrainer(share.work or work, train_loop_config=order, scaling_config=scaling, run_config=run)
+
+
+def _name_cluster() -> None:
+    """Tell Ray Train's helpers which cluster they are in, by its address in the environment.
+
+    One of them asks whether its controller is alive, of whichever cluster it finds on the machine. Where there are two it may ask
+    the wrong one, and then removes the workers of a trial that is well.
+    """
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    constants.ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
+
+
+def _order(jobs: Jobs, share: Share, referee: str) -> dict[str, Any]:
+    """Return what `work` is handed: plain values only."""
+    plain = [(job, config.flatten()) for job, config in jobs]
+    return {"jobs": plain, "referee": referee, "threads": max(1, int(share.cpus))}
+
+
+def _run_config(jobs: Jobs, share: Share) -> RunConfig:
+    """Return a name and a place that are the same whenever the jobs are taken up again."""
+    job, first = jobs[0]
+    name = f"{job}-{first.uid.replace('/', '-')}"
+    return RunConfig(name=name, storage_path=first.folder, failure_config=FailureConfig(max_failures=share.retries))
+
+
+def work(order: dict[str, Any]) -> None:
+    """Do one worker's part of every job, in the process where Ray Train calls it."""
+    import torch
+
+    from trainables.jobs import measurement
+    from trainables.jobs import trial as worker
+
+    os.environ["OMP_NUM_THREADS"] = str(order["threads"])
+    torch.set_num_threads(order["threads"])
+    for job, flat in order["jobs"]:
+        config = TrialConfig.unflatten(flat)
+        if job == "trial":
+            worker.run_trial(config, ask_referee(order["referee"], config.uid))
+        elif job == "replicate":
+            worker.run_trial(config, lambda report: True)
+            measurement.measure_scales(config)
+        elif job == "base":
+            measurement.measure_base(config)
+        else:
+            measurement.open_test(config)
+
+
+def ask_referee(referee: str, uid: str) -> Callable[[RungReport], bool]:
+    """Return the `report` that a trial is handed: it asks the referee and waits for the answer."""
+    return lambda report: ask_actor(referee, "report", uid=uid, report=report)
+
+
+def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
+    """Return what a named actor's method answers."""
+    actor: Any = ray.get_actor(name)
+    return ray.get(getattr(actor, method).remote(*arguments, **named))
+
+
+def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
+    """Return the results of jobs given with their nested configs; a Ray task of the launcher's."""
+    return run_jobs([(job, TrialConfig.model_validate(config)) for job, config in jobs], share)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]

@@ -1,0 +1,1 @@
+"""The training step: engine, checkpoints, schedule, order of the data, and the meters."""
