@@ -8,7 +8,9 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from records.run_id import Kind, RunId
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -17,7 +19,6 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 UID, KIND = "hikaku.uid", "hikaku.kind"
-Kind = Literal["study", "base", "trial", "replicate"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
         known = ", ".join(sorted(each.name for each in client.search_experiments() if each.name != "Default")) or "none"
         raise ValueError(f"{uri}: holds no study {name!r}; it holds: {known}")
     trials, replicates = (
-        sorted((run for run in runs if run.kind == kind), key=lambda run: _order_of(run.uid)) for kind in ("trial", "replicate")
+        sorted((run for run in runs if run.kind == kind), key=lambda run: RunId.parse(run.uid).order) for kind in ("trial", "replicate")
     )
     base = next((run for run in runs if run.kind == "base"), None)
     return StudyRuns(name, uri, experiment.experiment_id, parent, base, tuple(trials), tuple(replicates))
@@ -110,11 +111,6 @@ def _read_run(run: Any) -> Run:
         started=run.info.start_time / 1000,
         ended=run.info.end_time / 1000 if run.info.end_time else None,
     )
-
-
-def _order_of(uid: str) -> tuple[str, int, int]:
-    _, arm, number, *seed = uid.split("/")
-    return arm, int(number), int(seed[0].rpartition("-")[2]) if seed else 0
 
 
 def _as_value(text: str) -> Any:

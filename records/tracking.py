@@ -15,7 +15,8 @@ import filelock
 from pydantic import Field
 
 from records.results import CurvePoint, Outcome, Record, RungReport
-from records.runs import KIND, UID, Kind, connect, search_runs
+from records.run_id import Kind, RunId
+from records.runs import KIND, UID, connect, search_runs
 
 WRITTEN, PARENT = "hikaku.written", "mlflow.parentRunId"
 NAME, NOTE, CONTEXT = "mlflow.runName", "mlflow.note.content", "mlflow.data.context"  # as MLflow's pages show them
@@ -88,7 +89,8 @@ class Tracker:
 
     def write(self, record: RunRecord) -> None:
         """Bring a run up to its record; nothing is sent when the store holds it already."""
-        experiment = self._open_experiment(record.uid.split("/")[0])
+        study = RunId.parse(record.uid).study
+        experiment = self._open_experiment(study)
         digest = _digest_of(record)
         if self._digests.get(record.uid) == digest:
             return
@@ -100,7 +102,7 @@ class Tracker:
             else:
                 self._client.log_artifact(run, str(path))
         if record.alias:
-            register_champion(self._client, record.uid.split("/")[0], run, record.alias, f"{record.uid}: {record.name}")
+            register_champion(self._client, study, run, record.alias, f"{record.uid}: {record.name}")
         status = STATUS[record.outcome]
         if record.outcome is None:
             self._client.update_run(run, status=status)
@@ -128,9 +130,9 @@ class Tracker:
 
     def _find_or_create(self, experiment: str, record: RunRecord) -> str:
         if record.uid not in self._runs:
-            tags = {UID: record.uid, KIND: record.kind}
-            if record.kind != "study":
-                tags[PARENT] = self._runs[record.uid.rpartition("/")[0] if record.kind == "replicate" else record.uid.split("/")[0]]
+            tags, parent = {UID: record.uid, KIND: record.kind}, RunId.parse(record.uid).parent
+            if parent is not None:
+                tags[PARENT] = self._runs[str(parent)]
             created = self._client.create_run(experiment, start_time=_milliseconds(record.started), tags=tags, run_name=record.name)
             self._runs[record.uid] = created.info.run_id
         return self._runs[record.uid]

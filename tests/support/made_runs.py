@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from records.run_id import Kind
 from records.runs import Run, StudyRuns
-from records.tracking import Kind
 
 QWEN = "Qwen/Qwen2.5-0.5B"
 
