@@ -1,4 +1,4 @@
-"""TODO"""
+"""`hikaku prepare`: texts of any kind become one clean folder with a card, and people are told what was kept."""
 
 import sys
 from collections import Counter
