@@ -16,9 +16,9 @@ __all__ = ["read_study", "run"]
 
 def read_study(path: str | Path, overrides: Sequence[str] = ()) -> "Study":
     """Return the study a file describes, with `a.b=c` overrides laid over it. Raises ValueError, one line, for what is wrong."""
-    from hikaku.study import reading as study_file
+    from hikaku.study import reading
 
-    return study_file.read_study(Path(path), overrides)
+    return reading.read_study(Path(path), overrides)
 
 
 def run(study: "Study", *, state: Path | None = None, address: str | None = None) -> "StudySummary":

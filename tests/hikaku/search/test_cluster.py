@@ -128,7 +128,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from hikaku.search.launcher import run_study
-from tests.stand_in import make_study, work
+from tests.support.stand_in import make_study, work
 folder = Path(sys.argv[1])
 study = make_study(folder, constraints=[{"metric": "retention/retained", "at_least": 0.6}])
 run_study(study, state=folder / "state", say=print, work=work)

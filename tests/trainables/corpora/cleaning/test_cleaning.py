@@ -292,7 +292,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[
 def test_preparing_imports_nothing_heavy(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", draw_texts(20))
     code = (
-        "import sys; from pathlib import Path; from hikaku.preparation import *;"
+        "import sys; from pathlib import Path; from hikaku.commands.prepare import *;"
         f"run_preparation([{str(tmp_path / 'a.jsonl')!r}], Path({str(tmp_path / 'clean')!r}), Preparation(), []);"
         "print([name for name in ('torch', 'ray', 'mlflow', 'transformers', 'pandas') if name in sys.modules])"
     )
