@@ -24,7 +24,6 @@ from trainables.config import TrialConfig
 
 Job = Literal["trial", "replicate", "base", "test"]
 Jobs = Sequence[tuple[Job, TrialConfig]]
-Work = Callable[[dict[str, Any]], None]
 DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
 
 # Ray Train's helpers poll every two seconds by default, which is long beside a short trial.
@@ -49,7 +48,6 @@ class Share:
     cpus: float  # per worker
     gpus: float  # per worker
     retries: int
-    work: Work | None = None  # what a worker does instead of `work`; for tests
 
     def of_trainable(self) -> dict[str, float]:
         """Return what Tune must reserve for a trial's own process, whose workers beyond one reserve for themselves."""
@@ -138,7 +136,7 @@ def make_local_trainer(jobs: Jobs, share: Share, referee: str) -> DataParallelTr
     Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
     """
     scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)
-    return DataParallelTrainer(share.work or work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
+    return DataParallelTrainer(work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
 
 
 def make_torch_trainer(jobs: Jobs, share: Share, referee: str) -> TorchTrainer:
@@ -147,7 +145,7 @@ def make_torch_trainer(jobs: Jobs, share: Share, referee: str) -> TorchTrainer:
     per_worker = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     scaling = ScalingConfig(num_workers=share.workers, use_gpu=share.gpus > 0, resources_per_worker=per_worker)
     order, run = _order(jobs, share, referee), _run_config(jobs, share)
-    return TorchTrainer(share.work or work, train_loop_config=order, scaling_config=scaling, run_config=run)
+    return TorchTrainer(work, train_loop_config=order, scaling_config=scaling, run_config=run)
 
 
 def _name_cluster() -> None:

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hikaku.study.sections import Resources
 from hikaku.study.study import Study
 from trainables.config import Precision
-from trainables.process import ENVIRONMENT, Share, Work
+from trainables.process import ENVIRONMENT, Share
 
 _RAY: Any = ray  # whose own annotations leave most types open
 ANSWER_SECONDS = 10.0
@@ -110,12 +110,12 @@ def refuse_sqlite(study: Study, machines: int) -> None:
         )
 
 
-def share_of(resources: Resources, work: Work | None = None) -> Share:
+def share_of(resources: Resources) -> Share:
     """Return what one trial takes of the cluster: `gpus_per_worker: auto` is 1 where the cluster has any GPU."""
     gpus = resources.gpus_per_worker
     if gpus == "auto":
         gpus = 1.0 if _RAY.cluster_resources().get("GPU", 0) >= 1 else 0.0
-    return Share(workers=resources.workers, cpus=resources.cpus_per_worker, gpus=gpus, retries=resources.retries, work=work)
+    return Share(workers=resources.workers, cpus=resources.cpus_per_worker, gpus=gpus, retries=resources.retries)
 
 
 def count_concurrent(resources: Resources, share: Share) -> int:

@@ -30,7 +30,7 @@ from records.results import Outcome, TrialStatus
 from trainables.config import Precision
 from trainables.corpora.tokens.writing import digest_data
 from trainables.models.source import resolve_model
-from trainables.process import Share, Work
+from trainables.process import Share
 
 Say = Callable[[str], None]
 
@@ -54,13 +54,11 @@ class StudySummary:
         return 130 if self.interrupted else 0 if self.best else 1
 
 
-def run_study(
-    study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, work: Work | None = None
-) -> StudySummary:
+def run_study(study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None) -> StudySummary:
     """Return the summary of a study after running, or resuming, it to its end.
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
-    terminal), `work` stands in for a trial's worker in tests. Raises ValueError, in one line, when the study cannot run here,
+    terminal). Raises ValueError, in one line, when the study cannot run here,
     was begun with another configuration, or is being run by another process; RuntimeError when the base or the test split
     cannot be measured, or Ray itself fails.
     """
@@ -68,7 +66,7 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     say = say or LiveTable.say
     with lock_study(study, folder), contextlib.ExitStack() as stack:
-        launch = Launch(study, folder, address, say, work, stack)
+        launch = Launch(study, folder, address, say, stack)
         try:
             return launch.run()
         except RayError as error:
@@ -84,7 +82,6 @@ class Launch:
     folder: Path
     address: str | None
     say: Say
-    work: Work | None
     stack: contextlib.ExitStack  # holds the cluster open
     _share: Share | None = None
 
@@ -145,7 +142,7 @@ class Launch:
         if self._share is None:
             self.stack.enter_context(open_cluster(self.address, self.folder / "logs"))
             check_machines(self.study, self.folder)
-            self._share = share_of(self.study.resources, self.work)
+            self._share = share_of(self.study.resources)
         return self._share
 
     # -- the search ------------------------------------------------------------------------------------------

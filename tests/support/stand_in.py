@@ -1,4 +1,9 @@
-"""A study that needs no torch, and a worker that stands in for training: its perplexity follows a formula."""
+"""A study that needs no torch, and a worker that stands in for training: its perplexity follows a formula.
+
+Ray itself puts the stand-in there: each process it starts for a job can be made to call a function first (`worker_process_setup_hook` of
+the job's runtime environment). A test that starts Ray gives `RUNTIME_ENV` to `ray.init`; where the code under test starts Ray, the variable
+`RAY_RUNTIME_ENV_HOOK` names a function that `ray.init` asks for the environment: `HOOK`.
+"""
 
 import json
 import math
@@ -95,6 +100,24 @@ def metrics_at(config: TrialConfig, tokens: int) -> dict[str, float]:
 def result_of(config: TrialConfig, outcome: Outcome, tokens: int, **more: float) -> Result:
     metrics = metrics_at(config, tokens) | more if tokens else {}
     return Result(uid=config.uid, outcome=outcome, tokens=tokens, metrics=metrics, started=time.time(), ended=time.time())
+
+
+def take_the_place_of_work() -> None:
+    """Put the stand-in's `work` where a trial's process looks for what its workers do."""
+    from trainables import process
+
+    process.work = work
+
+
+RUNTIME_ENV = {"worker_process_setup_hook": f"{__name__}.{take_the_place_of_work.__name__}"}
+
+
+def add_to_runtime_env(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the runtime environment of a job with the stand-in in it."""
+    return (runtime_env or {}) | RUNTIME_ENV
+
+
+HOOK = {"RAY_RUNTIME_ENV_HOOK": f"{__name__}.{add_to_runtime_env.__name__}"}
 
 
 def work(order: dict[str, Any]) -> None:

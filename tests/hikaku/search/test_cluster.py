@@ -23,8 +23,9 @@ from hikaku.study.study import Study
 from records.results import Outcome, load_result, trial_folder
 from records.runs import read_study_runs
 from records.tracking import create_store
-from tests.support.stand_in import make_study, work
+from tests.support.stand_in import HOOK, RUNTIME_ENV, make_study, metrics_at
 from tests.support.tree import ROOT
+from trainables.config import TrialConfig
 
 MISDEEDS = "faulty/lora/0=error,faulty/full/0=nan,faulty/lora/1=diverged,faulty/full/1=death"
 
@@ -32,7 +33,7 @@ MISDEEDS = "faulty/lora/0=error,faulty/full/0=nan,faulty/lora/1=diverged,faulty/
 @pytest.fixture(scope="module")
 def two_cpus() -> Iterator[None]:
     os.environ["STAND_IN_MISDEEDS"] = MISDEEDS
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False, runtime_env=RUNTIME_ENV)
     yield
     ray.shutdown()
     del os.environ["STAND_IN_MISDEEDS"]
@@ -40,7 +41,7 @@ def two_cpus() -> Iterator[None]:
 
 def run(study: Study, folder: Path) -> tuple[StudySummary, list[str]]:
     lines: list[str] = []
-    return run_study(study, state=folder / "state", say=lines.append, work=work), lines
+    return run_study(study, state=folder / "state", say=lines.append), lines
 
 
 def free_cpus() -> float:
@@ -52,6 +53,15 @@ def wait_for_cpus(count: float, seconds: float) -> bool:
     while free_cpus() < count and time.monotonic() < until:
         time.sleep(0.1)
     return free_cpus() == count
+
+
+def check_formula(folder: Path, uid: str) -> None:
+    """Check that a run's numbers are the stand-in's, so that nothing here can pass on what a true worker computed."""
+    run = trial_folder(folder, uid)
+    result = load_result(run)
+    assert result is not None
+    config = TrialConfig.model_validate_json((run / "config.json").read_text(encoding="utf-8"))
+    assert result.metrics.items() >= metrics_at(config, result.tokens).items()
 
 
 @pytest.mark.usefixtures("two_cpus")
@@ -68,6 +78,7 @@ def test_every_kind_of_end_is_counted_and_gives_its_cpus_back(tmp_path: Path) ->
     assert failed is not None
     assert failed.reason == "RuntimeError: the trial's own error"
     assert summary.outcomes["failed"] == 2
+    check_formula(summary.folder, "faulty/lora/2")
     assert summary.exit_code == 0
 
 
@@ -128,15 +139,15 @@ DRIVER = """
 import sys
 from pathlib import Path
 from hikaku.search.launcher import run_study
-from tests.support.stand_in import make_study, work
+from tests.support.stand_in import make_study
 folder = Path(sys.argv[1])
 study = make_study(folder, constraints=[{"metric": "retention/retained", "at_least": 0.6}])
-run_study(study, state=folder / "state", say=print, work=work)
+run_study(study, state=folder / "state", say=print)
 """
 
 
 def start_driver(folder: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"STAND_IN_SECONDS": "0.4", "STAND_IN_MISDEEDS": ""}
+    environment = os.environ | {"STAND_IN_SECONDS": "0.4", "STAND_IN_MISDEEDS": ""} | HOOK
     return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment, cwd=ROOT)
 
 
@@ -169,6 +180,7 @@ def kill_and_resume(folder: Path, ended_first: int) -> None:
     assert start_driver(folder).wait(timeout=180) == 0
     assert decided.items() <= read_decisions(study, state).items()
     check_complete(study, state)
+    check_formula(state, next(iter(decided)))
     lines = (state / "openings.jsonl").read_text().splitlines()
     assert len({json.loads(line)["uid"] for line in lines}) == len(lines) == 3
 
