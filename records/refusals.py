@@ -1,11 +1,17 @@
-"""How a refusal reads: `got VALUE; allowed: …`, in one line, with a near miss named."""
+"""What is refused, as data and as one line: `[place: ]key: got VALUE; allowed: …`.
+
+A refusal is raised where the fault is seen, with the key as it is called there. Whoever knows what is around it puts the key below its
+own (`below`) or says where it was written (`at`): a line is made once, at the end, and no one takes a line apart again.
+"""
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
+# What pydantic's types of error allow, filled in from their context. A type that is not here allows what pydantic's own message says.
 _BOUNDS = {
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
@@ -29,13 +35,52 @@ _BOUNDS = {
     "tuple_type": "a list",
     "list_type": "a list",
 }
+_NEAR = 0.6  # similarity (difflib's ratio) from which a name counts as a misspelling of another
 
 
-def suggest(got: str, allowed: Iterable[str]) -> str:
-    """Return `did you mean 'x'?` for a near miss, else all that is allowed."""
-    names = list(allowed)
-    near = difflib.get_close_matches(got, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"
+@dataclass(eq=False)  # an exception is equal to itself alone, and so can be hashed
+class Refusal(ValueError):  # noqa: N818 (hikaku says refusal of what is wrong with what a person wrote)
+    """What cannot be used of what a person wrote, and what can. Its text is the one line that the command line prints."""
+
+    # Every field has a default, since pickling (Ray carries refusals between processes) calls the class before it sets them.
+    key: str = ""  # dotted key, option or argument; empty where only the caller knows it
+    got: object = None  # the value, as it reads in the line
+    allowed: str = ""  # what may stand there instead
+    fault: str = ""  # what is wrong where that is no value, e.g. `unknown key`: told in place of `got`
+    scope: str = ""  # where only so much is allowed, e.g. `in a grid`: follows the word allowed
+    near: str = ""  # the name that was probably meant
+    place: str = ""  # where it was written: `file:line`, a file, or `--set key`
+
+    def __str__(self) -> str:
+        wrong = self.fault or f"got {self.got}"
+        allowed = _join(": ", f"allowed {self.scope}".rstrip(), self.allowed) if self.scope or self.allowed else ""
+        near = f"did you mean {self.near!r}?" if self.near else ""
+        key = "" if self.place == f"--set {self.key}" else self.key  # what is told once is not told again
+        line = _join(": ", self.place, key, _join("; ", wrong, allowed, near))
+        return " ".join(line.split())  # a value or another's message may hold line breaks
+
+    def below(self, prefix: str) -> "Refusal":
+        """Return the refusal with its key below `prefix`, which is the whole key where there was none."""
+        return replace(self, key=f"{prefix}.{self.key}" if self.key else prefix)
+
+    def at(self, place: str) -> "Refusal":
+        """Return the refusal with the place where its key was written."""
+        return replace(self, place=place)
+
+
+def refuse_name(key: str, name: str, names: Iterable[str], fault: str = "") -> Refusal:
+    """Return the refusal of a name that is none of `names`: the nearest of them where the name looks misspelt, else all of them.
+
+    `fault` replaces `got NAME` where the key itself holds the name.
+    """
+    known = list(names)
+    near = find_near(name, known)
+    return Refusal(key, repr(name), "" if near else ", ".join(known), fault=fault, near=near)
+
+
+def find_near(name: str, names: Iterable[str]) -> str:
+    """Return the one of `names` that `name` is probably a misspelling of, empty where there is none."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=_NEAR)), "")
 
 
 def show(value: Any) -> str:
@@ -51,21 +96,27 @@ def show(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def refusal(key: str, got: object, allowed: str) -> ValueError:
-    """Return the error `key: got VALUE; allowed: …`, to be raised."""
-    return ValueError(f"{key}: got {got}; allowed: {allowed}")
+def _join(mark: str, *parts: str) -> str:
+    return mark.join(part for part in parts if part)
 
 
-def describe_error(error: ErrorDetails) -> str:
-    """Return pydantic's error as `got VALUE; allowed: …`."""
+def as_refusal(error: ValueError) -> Refusal:
+    """Return an error as a refusal: itself where it is one, else one whose fault is the error's text."""
+    return error if isinstance(error, Refusal) else Refusal(fault=str(error))
+
+
+def read_error(error: ErrorDetails) -> Refusal:
+    """Return pydantic's error as a refusal without a key: its location is the caller's to translate.
+
+    A `Refusal` that a validator raised is returned as it was raised, with the key that the validator gave it.
+    """
     kind, context = error["type"], error.get("ctx", {})
     if kind == "value_error":
-        return str(context["error"])
+        return as_refusal(context["error"])
     got = show(error["input"])
     if kind in ("literal_error", "enum"):
         allowed = str(context["expected"]).replace(" or ", ", ")
         names = [name.strip("'") for name in allowed.split(", ")]
-        near = difflib.get_close_matches(str(error["input"]), names, n=1, cutoff=0.6)
-        return f"got {got}; allowed: {allowed}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return Refusal(got=got, allowed=allowed, near=find_near(str(error["input"]), names))
     allowed = _BOUNDS[kind].format(**context) if kind in _BOUNDS else error["msg"].removeprefix("Input should be ")
-    return f"got {got}; allowed: {allowed}"
+    return Refusal(got=got, allowed=allowed)

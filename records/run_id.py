@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from records.refusals import refusal
+from records.refusals import Refusal
 
 Kind = Literal["study", "base", "trial", "replicate"]
 KINDS: tuple[Kind, ...] = ("study", "base", "trial", "replicate")  # parents before children, in MLflow's sense
@@ -30,10 +30,10 @@ class RunId:
 
     @classmethod
     def parse(cls, text: str) -> "RunId":
-        """Return the id that a uid stands for. Raises ValueError, in one line, for text that is no uid."""
+        """Return the id that a uid stands for. Raises Refusal for text that is no uid."""
         uid = _UID.fullmatch(text)
         if uid is None:
-            raise refusal("uid", repr(text), "study, study/base, study/arm/number, or study/arm/number/seed-N")
+            raise Refusal("uid", repr(text), "study, study/base, study/arm/number, or study/arm/number/seed-N")
         study = cls.of_study(uid["study"])
         if uid["arm"] is None:
             return study if text == study.study else study.base

@@ -34,6 +34,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 
+from records.refusals import Refusal
+
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
@@ -81,7 +83,7 @@ class Choices(_Parameter):
     def _all_different(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
         for index, choice in enumerate(choices):
             if choice in choices[:index]:
-                raise ValueError(f"got {choice!r} twice; allowed: choices that differ from one another")
+                raise Refusal(got=f"{choice!r} twice", allowed="choices that differ from one another")
         return choices
 
     def values(self) -> tuple[Scalar, ...]:
@@ -100,13 +102,13 @@ class Range(_Parameter):
     @model_validator(mode="after")
     def _is_a_range(self) -> "Range":
         if self.low >= self.high:
-            raise ValueError(f"got low {self.low:g} and high {self.high:g}; allowed: low below high")
+            raise Refusal(got=f"low {self.low:g} and high {self.high:g}", allowed="low below high")
         if self.log and self.low <= 0:
-            raise ValueError(f"got low {self.low:g} with log; allowed: a low above 0")
+            raise Refusal(got=f"low {self.low:g} with log", allowed="a low above 0")
         if self.log and self.step is not None:
-            raise ValueError(f"got step {self.step:g} with log; allowed: one of the two")
+            raise Refusal(got=f"step {self.step:g} with log", allowed="one of the two")
         if self.step is not None and (_decimal(self.high) - _decimal(self.low)) % _decimal(self.step) != 0:
-            raise ValueError(f"got step {self.step:g} from {self.low:g} to {self.high:g}; allowed: a step that ends on high")
+            raise Refusal(got=f"step {self.step:g} from {self.low:g} to {self.high:g}", allowed="a step that ends on high")
         return self
 
     @property
@@ -180,7 +182,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         for name, parameter in self.root.items():
             for other in parameter.when:
                 if other not in self.root:
-                    raise ValueError(f"{name}.when: got {other!r}; allowed: another name of this space")
+                    raise Refusal(f"{name}.when", repr(other), "another name of this space")
         self._ordered()
         return self
 
@@ -238,12 +240,12 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     def configurations(self) -> Iterator[dict[str, Any]]:
         """Yield every configuration of the names that vary, conditions honoured.
 
-        Raises ValueError naming the first range whose values cannot be listed.
+        Raises Refusal naming the first range whose values cannot be listed.
         """
         for name, parameter in self.root.items():
             if isinstance(parameter, Range) and not parameter.listed:
-                short = f"a range in steps with at most {MOST_LISTED} values"
-                raise ValueError(f"{name}: got {describe(parameter)}; allowed in a grid: choices, or {short}")
+                allowed = f"choices, or a range in steps with at most {MOST_LISTED} values"
+                raise Refusal(name, describe(parameter), allowed, scope="in a grid")
         seen: set[tuple[tuple[str, Any], ...]] = set()
         names = self.names()
         for combination in itertools.product(*(self.values(name) for name in names)):
@@ -259,17 +261,17 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     def check_start(self, start: Mapping[str, Any]) -> None:
         """Check a configuration that is to be tried first; names it leaves out are sampled.
 
-        Raises ValueError naming the first name and value that lie outside the space.
+        Raises Refusal naming the first name and value that lie outside the space.
         """
         for name, value in start.items():
             if name not in self.root:
-                raise ValueError(f"{name}: got {value!r}; allowed: names of this arm's space ({', '.join(self.root)})")
+                raise Refusal(name, repr(value), f"names of this arm's space ({', '.join(self.root)})")
             parameter = self.root[name]
             if not _contains(parameter, value):
-                raise ValueError(f"{name}: got {value!r}; allowed in this arm's space: {describe(parameter)}")
+                raise Refusal(name, repr(value), describe(parameter), scope="in this arm's space")
             known = {other: start[other] for other in parameter.when if other in start}
             if len(known) == len(parameter.when) and not parameter.holds(known):
-                raise ValueError(f"{name}: got {value!r} where its `when` does not hold; allowed: {describe(parameter)}")
+                raise Refusal(name, f"{value!r} where its `when` does not hold", describe(parameter))
 
     def _ordered(self) -> tuple[str, ...]:
         ordered: list[str] = []
@@ -277,7 +279,8 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             waiting = [name for name in self.root if name not in ordered]
             ready = [name for name in waiting if all(other in ordered for other in self.root[name].when)]
             if not ready:
-                raise ValueError(f"{waiting[0]}.when: got conditions that wait for one another; allowed: conditions without a circle")
+                got, allowed = "conditions that wait for one another", "conditions without a circle"
+                raise Refusal(f"{waiting[0]}.when", got, allowed)
             ordered.extend(ready)
         return tuple(ordered)
 

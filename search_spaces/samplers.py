@@ -18,6 +18,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from records.refusals import Refusal
 from search_spaces.grammar import SearchSpace
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def make_sampler(name: str, seed: int, space: SearchSpace, trials: int) -> BaseS
     """Return the sampler of an arm that will run `trials` trials.
 
     TPE and the Gaussian process draw their first trials at random: a quarter of them, at least 3 and at most Optuna's 10,
-    since ten would be all that a small study has. Raises ValueError for a grid that cannot be listed and for an unknown name.
+    since ten would be all that a small study has. Raises Refusal for a grid that cannot be listed and for an unknown name.
     """
     start_up = min(10, max(3, trials // 4))
     conditional = any(parameter.when for parameter in space.root.values())
@@ -78,4 +79,4 @@ def make_sampler(name: str, seed: int, space: SearchSpace, trials: int) -> BaseS
                     seed=seed, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False
                 )
             case _:
-                raise ValueError(f"got sampler {name!r}; allowed: tpe, random, grid, gp, qmc")
+                raise Refusal(got=f"sampler {name!r}", allowed="tpe, random, grid, gp, qmc")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from records.refusals import Refusal
+
 if TYPE_CHECKING:
     pass
 
@@ -72,7 +74,7 @@ def read_model_shape(folder: Path) -> ModelShape:
     config = json.loads(path.read_text(encoding="utf-8"))
     kind = config.get("model_type")
     if kind not in ("qwen2", "llama"):
-        raise ValueError(f"{path}: model_type {kind!r} is not supported; allowed: qwen2, llama")
+        raise Refusal(fault=f"{path}: model_type {kind!r} is not supported", allowed="qwen2, llama")
     try:
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         return ModelShape(

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable
 from decimal import Decimal
 
+from records.refusals import Refusal
+
 OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -21,7 +23,8 @@ def compute(expression: str) -> float:
     try:
         return _value_of(ast.parse(expression, mode="eval").body)
     except (SyntaxError, ZeroDivisionError, OverflowError, ValueError) as error:
-        raise ValueError(f"got {expression!r}: {error}; allowed: numbers, + - * / **, brackets, ln, exp, sqrt") from None
+        allowed = "numbers, + - * / **, brackets, ln, exp, sqrt"
+        raise Refusal(got=f"{expression!r}: {error}", allowed=allowed) from None
 
 
 def agrees(printed: float, computed: float) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.finalists import Finalist
+from records.refusals import Refusal
 from records.results import DOCUMENTS_FILE
 from records.runs import Run, StudyRuns
 
@@ -124,7 +125,7 @@ def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, leve
     some = tokens > 0
     apart, weights = first[some] - second[some], tokens[some]
     if not len(weights):
-        raise ValueError("documents: none has a token that was measured; allowed: at least one")
+        raise Refusal("documents", fault="none has a token that was measured", allowed="at least one")
     found = estimate(apart, weights)
     low, high = found.interval(level)
     sums: Numbers = apart.sum(axis=1)
@@ -175,7 +176,8 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
     reference, *others = [tables[side][seed] for side in (0, 1) for seed in seeds]
     for other in others:
         if not other[SHARED].equals(reference[SHARED]):
-            raise ValueError(f"{first.trial.uid} and {second.trial.uid}: their {split} documents differ; allowed: runs of the same data")
+            both = f"{first.trial.uid} and {second.trial.uid}"
+            raise Refusal(both, fault=f"their {split} documents differ", allowed="runs of the same data")
 
     def stack(column: str) -> tuple[Numbers, Numbers]:
         first_nats, second_nats = (np.stack([table[seed][column].to_numpy(dtype=np.float64) for seed in seeds], axis=1) for table in tables)

@@ -15,6 +15,7 @@ import numpy as np
 from analysis.statistics.importance import read_space
 from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
 from records.metrics import definition_of
+from records.refusals import Refusal
 from records.runs import Run, StudyRuns
 
 SCALED = "scaled/"
@@ -127,7 +128,7 @@ def direction_of(metric: str) -> Direction:
     """Return which way a metric is better. Raises ValueError for one without a direction."""
     direction = definition_of(metric).direction
     if direction == "none":
-        raise ValueError(f"metric: got {metric!r}, which is neither better high nor low; allowed: a metric with a direction")
+        raise Refusal("metric", f"{metric!r}, which is neither better high nor low", "a metric with a direction")
     return direction
 
 
@@ -149,7 +150,7 @@ def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple
     one another and means nothing beside another study's. Raises ValueError for weights that are negative or all zero.
     """
     if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
-        raise ValueError(f"weights: got {dict(weights)}; allowed: none below 0, and one above")
+        raise Refusal("weights", dict(weights), "none below 0, and one above")
     known = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
     merits = {name: _merits([point.values[name] for point in known], direction_of(name)) for name in weights}
     total = sum(weights.values())

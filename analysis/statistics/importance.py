@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.trials import HYPERPARAMETERS
+from records.refusals import Refusal
 from records.runs import Run, StudyRuns
 
 if TYPE_CHECKING:
@@ -127,4 +128,4 @@ def _make(evaluator: str) -> "BaseImportanceEvaluator":
         case "ped_anova":
             return PedAnovaImportanceEvaluator()
         case _:
-            raise ValueError(f"got evaluator {evaluator!r}; allowed: {', '.join(EVALUATORS)}")
+            raise Refusal(got=f"evaluator {evaluator!r}", allowed=", ".join(EVALUATORS))

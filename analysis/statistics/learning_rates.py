@@ -20,6 +20,7 @@ from analysis.statistics.crossed import Numbers
 from analysis.statistics.finalists import PROVISIONAL, value_of
 from analysis.statistics.importance import read_space
 from analysis.statistics.loss_grid import LOSS, SEED
+from records.refusals import Refusal
 from records.runs import Run, StudyRuns
 
 RATE = "optimizer.learning_rate"
@@ -80,7 +81,7 @@ def describe_rates(arm: str, rates: Sequence[float], losses: Numbers, base: floa
     Raises ValueError for fewer than three rates or rates that do not rise.
     """
     if len(rates) < 3 or not all(lower < upper for lower, upper in itertools.pairwise(rates)):
-        raise ValueError(f"rates: got {list(rates)}; allowed: three or more that rise")
+        raise Refusal("rates", list(rates), "three or more that rise")
     capped = np.minimum(np.where(np.isnan(losses), base, losses), base)
     places, means = np.log(np.asarray(rates)), capped.mean(axis=1)
     best = int(means.argmin())

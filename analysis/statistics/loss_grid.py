@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.statistics.crossed import Numbers
 from analysis.statistics.finalists import value_of
 from analysis.statistics.importance import read_space
+from records.refusals import Refusal
 from records.results import DOCUMENTS_FILE
 from records.runs import Run, StudyRuns
 
@@ -86,7 +87,8 @@ def read_loss_grid(runs: StudyRuns, arm: str, name: str) -> LossGrid | None:
     reference = read[0][0]
     for table in (table for row in read for table in row):
         if not table[["set", "document", "tokens"]].equals(reference[["set", "document", "tokens"]]):
-            raise ValueError(f"{runs.name}/{arm}: runs were measured on different documents; allowed: runs of the same data")
+            fault = "runs were measured on different documents"
+            raise Refusal(f"{runs.name}/{arm}", fault=fault, allowed="runs of the same data")
     nats = np.array([np.stack([table["nats"].to_numpy(dtype=np.float64) for table in row], axis=1) for row in read])
     some = reference["tokens"].to_numpy(dtype=np.float64) > 0
     return LossGrid(arm, name, seeds, levels, nats[:, some], reference["tokens"].to_numpy(dtype=np.float64)[some])

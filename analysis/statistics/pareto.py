@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from records.refusals import Refusal
+
 Direction = Literal["minimize", "maximize"]
 Values = npt.NDArray[np.float64]
 MARGIN = 0.1  # by which the reference point lies beyond the worst values, as a share of their range: else the worst would count nothing
@@ -34,7 +36,7 @@ def choose_reference(values: npt.ArrayLike, directions: Sequence[Direction]) -> 
     """
     costs = _finite(_costs(values, directions))
     if not len(costs):
-        raise ValueError("values: got no row without a missing value; allowed: at least one")
+        raise Refusal("values", "no row without a missing value", "at least one")
     worst, best = costs.max(axis=0), costs.min(axis=0)
     return (worst + MARGIN * (worst - best)) * _signs(directions)
 
@@ -60,7 +62,7 @@ def find_knee(values: npt.ArrayLike, directions: Sequence[Direction]) -> int | N
     good side of the line between the front's two ends (Das 1999), the first of equals. Raises ValueError for other than two metrics.
     """
     if len(directions) != 2:
-        raise ValueError(f"directions: got {len(directions)}; allowed: two, since a knee is a bend between two metrics")
+        raise Refusal("directions", len(directions), "two, since a knee is a bend between two metrics")
     costs, rows = _costs(values, directions), np.flatnonzero(find_front(values, directions))
     rows = rows[np.isfinite(costs[rows]).all(axis=1)]
     if len(rows) < 3:
@@ -79,7 +81,7 @@ def _costs(values: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
     if table.size == 0:
         table = table.reshape(-1, len(directions))
     if table.ndim != 2 or table.shape[1] != len(directions):
-        raise ValueError(f"values: got shape {table.shape}; allowed: rows of {len(directions)} metrics, one for each direction")
+        raise Refusal("values", f"shape {table.shape}", f"rows of {len(directions)} metrics, one for each direction")
     return table * _signs(directions)
 
 

@@ -15,6 +15,7 @@ from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.difference import LEVEL, Difference, measure_difference
 from analysis.statistics.finalists import PROVISIONAL
 from analysis.statistics.loss_grid import Level, LossGrid, read_loss_grid
+from records.refusals import Refusal
 from records.runs import StudyRuns
 
 DRAWS = 2000
@@ -132,7 +133,7 @@ def find_rank_knee(grid: LossGrid) -> RankKnee:
     """
     ranks, nats, tokens = tuple(int(value) for value in grid.values), grid.nats, grid.tokens
     if len(ranks) < 3:
-        raise ValueError(f"method.rank: got {len(ranks)} values; allowed: at least three, since a knee is a bend between two ends")
+        raise Refusal("method.rank", f"{len(ranks)} values", "at least three, since a knee is a bend between two ends")
     weights = _bend_weights(ranks)
     bends = weights @ grid.losses
     place = int(bends.argmax())

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from ruamel.yaml import YAML
 
+from records.refusals import Refusal
+
 FOLDER = Path(__file__).parent
 
 
@@ -34,8 +36,8 @@ def read_wording(language: str = "en") -> Wording:
     """Return the texts of a language. Raises ValueError when there is no file of that name."""
     path = FOLDER / f"{language}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        raise ValueError(f"language: got {language!r}; allowed: {known}")
+        languages = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+        raise Refusal("language", repr(language), ", ".join(languages))
     reader: Any = YAML(typ="safe")
     return Wording(language, dict(_flatten(cast("Mapping[str, Any]", reader.load(path.read_text(encoding="utf-8"))))))
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.commands.saved_models import SavedModel
 from records.metrics import definition_of
-from records.refusals import refusal, suggest
+from records.refusals import Refusal, refuse_name
 from trainables.evaluation.tasks import TASKS, Measured, Settings, Task
 
 
@@ -36,7 +36,7 @@ def read_tasks(names: str, data: Sequence[str], settings: Settings) -> dict[str,
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in TASKS:
-            raise ValueError(f"--tasks: got {name!r}; {suggest(name, TASKS)}")
+            raise refuse_name("--tasks", name, TASKS)
     own: dict[str, str] = {}
     shared: str | None = None
     for given in data:
@@ -49,7 +49,7 @@ def read_tasks(names: str, data: Sequence[str], settings: Settings) -> dict[str,
     for name in wanted:
         file = own.get(name, shared)
         if not file:
-            raise refusal("--data", f"no file for {name}", f"FILE, or {name}=FILE")
+            raise Refusal("--data", f"no file for {name}", f"FILE, or {name}=FILE")
         tasks[name] = TASKS[name](file, settings)
     return tasks
 

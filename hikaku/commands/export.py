@@ -13,7 +13,7 @@ import typer
 
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.commands.saved_models import find_model
-from records.refusals import refusal
+from records.refusals import Refusal
 
 if TYPE_CHECKING:
     from hikaku.commands.model_card import Kind
@@ -60,7 +60,7 @@ def choose_run(runs: "StudyRuns", chosen: str) -> "Run":
         found = choose_best(runs, [run for run in runs.trials if arm in ("", run.tags["arm"])])
     if found is None:
         arms = ", ".join(f"best:{each}" for each in dict.fromkeys(run.tags["arm"] for run in runs.trials))
-        raise refusal("--trial", chosen, f"best, {arms}, of which one completed, or the uid of one of {len(every)} runs of {runs.name}")
+        raise Refusal("--trial", chosen, f"best, {arms}, of which one completed, or the uid of one of {len(every)} runs of {runs.name}")
     return found
 
 
@@ -76,9 +76,9 @@ def export_trial(runs: "StudyRuns", source: "ModelSource", state: Path, chosen: 
     run = choose_run(runs, chosen)
     saved = find_model(run.uid, state)
     if saved.config is None or saved.weights is None:
-        raise refusal("--trial", run.uid, "a trial that has completed")
+        raise Refusal("--trial", run.uid, "a trial that has completed")
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise refusal("DEST", destination, "a folder that is empty, or not there yet")
+        raise Refusal("DEST", destination, "a folder that is empty, or not there yet")
     kind: Kind = "full model" if saved.config.method.name == "full" else "merged model" if merge else "adapter"
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as beside:

@@ -11,7 +11,7 @@ import typer
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.commands.saved_models import SavedModel
 from hikaku.study.origins import ORIGINS_FILE, load_origins
-from records.refusals import refusal
+from records.refusals import Refusal
 from trainables.corpora.templates import make_renderer, read_template
 
 AS_IS: Literal["none"] = "none"
@@ -38,7 +38,7 @@ def choose_prompting(saved: SavedModel, template: str | None, system: str | None
             return Prompting(read_template(trained.template), trained.system if system is None else system)
     if template in (None, AS_IS):
         if system is not None:
-            raise refusal("--system", repr(system), "only with --template, or a trial that was trained with one")
+            raise Refusal("--system", repr(system), "only with --template, or a trial that was trained with one")
         return Prompting(None)
     return Prompting(read_template(template), system)
 
@@ -48,7 +48,7 @@ def read_prompts(given: Sequence[str], file: Path | None) -> list[str]:
     lines = file.read_text(encoding="utf-8").splitlines() if file else [] if given else sys.stdin.read().splitlines()
     prompts = [*given, *(line for line in lines if line.strip())]
     if not prompts:
-        raise refusal("PROMPT", "none", "at least one, as an argument, in --prompts, or a line of standard input")
+        raise Refusal("PROMPT", "none", "at least one, as an argument, in --prompts, or a line of standard input")
     return prompts
 
 

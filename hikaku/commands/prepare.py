@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from records.refusals import suggest
+from records.refusals import Refusal, find_near, refuse_name
 from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Preparation, prepare_folder
 from trainables.corpora.cleaning.filters import Language
@@ -37,7 +37,7 @@ def read_folds(text: str) -> tuple[Fold, ...]:
     """Return the folds named, with commas between. Raises ValueError for one that is none."""
     named = [name.strip() for name in text.split(",") if name.strip()]
     if strange := next((name for name in named if name not in FOLDS), None):
-        raise ValueError(f"--fold: got {strange!r}; {suggest(strange, FOLDS)}")
+        raise refuse_name("--fold", strange, FOLDS)
     return tuple(fold for fold in FOLDS if fold in named)
 
 
@@ -48,7 +48,9 @@ def read_licences(stated: Sequence[str], sources: Sequence[str]) -> dict[str, st
     for each in stated:
         source, mark, licence = each.rpartition("=")
         if mark and source not in sources:
-            raise ValueError(f"--licence: got {each!r}; allowed: LICENCE for all sources, or SOURCE=LICENCE; {suggest(source, sources)}")
+            near = find_near(source, sources)
+            allowed = "LICENCE for all sources, or SOURCE=LICENCE" + ("" if near else f" of {' or '.join(sources)}")
+            raise Refusal("--licence", repr(each), allowed, near=near)
         if mark:
             own[source] = licence
         else:
@@ -59,7 +61,7 @@ def read_licences(stated: Sequence[str], sources: Sequence[str]) -> dict[str, st
 def read_split(validation: float, test: float) -> SplitShares:
     """Return the shares put aside. Raises ValueError where one is none, or nothing is left to train on."""
     if min(validation, test) <= 0 or validation + test >= 1:
-        raise ValueError(f"--validation, --test: got {validation:g} and {test:g}; allowed: shares above 0 that leave some for train")
+        raise Refusal("--validation, --test", f"{validation:g} and {test:g}", "shares above 0 that leave some for train")
     return SplitShares(validation=validation, test=test)
 
 

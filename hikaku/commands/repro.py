@@ -19,7 +19,7 @@ from rich.table import Table
 
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.study.origins import ORIGINS_FILE, Origins, load_origins
-from records.refusals import refusal
+from records.refusals import Refusal
 from records.results import CONFIG_FILE, RESULT_FILE, Outcome, Result, RungReport, load_result, trial_folder
 from records.runs import Run, StudyRuns, read_study_runs
 from trainables.config import TrialConfig
@@ -73,13 +73,13 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
     runs = read_study_runs(uid.partition("/")[0], uri)
     every = {run.uid: run for run in (*runs.trials, *runs.replicates)}
     if uid not in every:
-        raise refusal("UID", uid, f"the uid of one of the {len(every)} trials and replicates of {runs.name}")
+        raise Refusal("UID", uid, f"the uid of one of the {len(every)} trials and replicates of {runs.name}")
     run, base = every[uid], runs.base
     config, before = _read_config(runs, run), _read_result(runs, run)
     assert base is not None, f"{uid} ended, and so the base was measured"
     with runs.artifact(runs.parent, ORIGINS_FILE) as path:
         if path is None:
-            raise refusal("UID", f"{uid}, whose record lacks {ORIGINS_FILE}", "a study that hikaku tune has written since it keeps one")
+            raise Refusal("UID", f"{uid}, whose record lacks {ORIGINS_FILE}", "a study that hikaku tune has written since it keeps one")
         origins = load_origins(path)
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         root = Path(place).expanduser().absolute() / runs.name
@@ -98,7 +98,7 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
 def _read_config(runs: StudyRuns, run: Run) -> TrialConfig:
     with runs.artifact(run, CONFIG_FILE) as path:
         if path is None:
-            raise refusal("UID", f"{run.uid}, whose record lacks {CONFIG_FILE}", "a run that has ended")
+            raise Refusal("UID", f"{run.uid}, whose record lacks {CONFIG_FILE}", "a run that has ended")
         return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
 
 
@@ -106,7 +106,7 @@ def _read_result(runs: StudyRuns, run: Run) -> Result:
     with runs.artifact(run, RESULT_FILE) as path:
         result = None if path is None else load_result(path.parent)
     if result is None or result.outcome in (Outcome.FAILED, Outcome.OUT_OF_MEMORY):
-        raise refusal("UID", f"{run.uid}, which {run.outcome or 'has not ended'}", "a trial that measured something")
+        raise Refusal("UID", f"{run.uid}, which {run.outcome or 'has not ended'}", "a trial that measured something")
     return result
 
 
@@ -125,7 +125,7 @@ def _make_present(origins: Origins, run: Run, config: TrialConfig, root: Path) -
 
 def _refuse_change(what: str, before: str, now: str) -> None:
     if before != now:
-        raise ValueError(f"{what}: got digest {now[:12]}…, recorded was {before[:12]}…; allowed: what the trial was trained with")
+        raise Refusal(what, f"digest {now[:12]}…, recorded was {before[:12]}…", "what the trial was trained with")
 
 
 def _train(config: TrialConfig, before: Result, base: TrialConfig, shared: Mapping[str, Mapping[str, str]], root: Path) -> Result:

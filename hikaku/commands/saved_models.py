@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from records.refusals import refusal
+from records.refusals import Refusal
 from records.results import CONFIG_FILE, WEIGHTS_FOLDER, trial_folder
 from trainables.config import TrialConfig
 from trainables.models.source import WEIGHTS, check_model_folder, digest_folder
@@ -69,10 +69,10 @@ def find_model(name: str, state: Path) -> SavedModel:
     study, _, rest = name.partition("/")
     trial = trial_folder(state / study, name)
     if not re.fullmatch(RUN, rest) or not (trial / CONFIG_FILE).is_file():
-        raise refusal("MODEL_OR_TRIAL", name, f"a model folder, or study/arm/number of a trial under {state}")
+        raise Refusal("MODEL_OR_TRIAL", name, f"a model folder, or study/arm/number of a trial under {state}")
     config = TrialConfig.model_validate_json((trial / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = trial / WEIGHTS_FOLDER
     if rest != "base" and not any(weights.glob(WEIGHTS)):
-        raise refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
+        raise Refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
     check_model_folder(Path(config.model.folder))
     return SavedModel(name, Path(config.model.folder), config, None if rest == "base" else weights)

@@ -16,7 +16,7 @@ import typer
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.study.folder import DATA_FOLDER, load_identity, lock_study, prepare_texts
 from hikaku.study.study import Study
-from records.refusals import suggest
+from records.refusals import refuse_name
 from trainables.corpora.language.scripts import SCRIPTS
 from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, split_folder
 from trainables.models.source import resolve_model
@@ -92,7 +92,7 @@ def view_tokens(study: Study, folder: Path, say: Callable[[str], None], *, docum
     Raises ValueError for a set that the study has not, and where `hikaku tune` would refuse the model or the texts.
     """
     if name is not None and name not in study.data:
-        raise ValueError(f"--data: got {name!r}; {suggest(name, study.data)}")
+        raise refuse_name("--data", name, study.data)
     model, card = _prepare(study, folder, say)
     from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 

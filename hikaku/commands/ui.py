@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hikaku.commands.options import Overrides, State, find_study_store, read_study
+from records.refusals import Refusal
 from records.runs import find_experiment
 
 HERE = "127.0.0.1"
@@ -62,7 +63,7 @@ def ui(
     if not optuna:
         raise typer.Exit(open_mlflow(find_study_store(known, state), known.name if known else None, port or 5000))
     if known is None:
-        raise ValueError("--optuna: got no study; allowed: hikaku ui STUDY --optuna")
+        raise Refusal("--optuna", "no study", "hikaku ui STUDY --optuna")
     from records.places import state_root
 
     raise typer.Exit(open_dashboard(state_root(state) / known.name, known.storage, port or 8080))

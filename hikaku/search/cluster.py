@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.study.sections import Resources
 from hikaku.study.study import Study
+from records.refusals import Refusal
 from trainables.config import Precision
 from trainables.process import ENVIRONMENT, Share
 
@@ -44,7 +45,7 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
-        raise ValueError(f"address: got {address}; allowed: host:port of a cluster this machine belongs to, or a Ray job submitted to it")
+        raise Refusal("address", address, "host:port of a cluster this machine belongs to, or a Ray job submitted to it")
     _refuse_silence(address)
     local = {"include_dashboard": True, "num_cpus": _count_cpus()}
     options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
@@ -97,17 +98,15 @@ def check_machines(study: Study, folder: Path) -> None:
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             sees = _RAY.remote(num_cpus=0, scheduling_strategy=place)(Path.is_dir).remote(folder)
             if not _RAY.get(sees):
-                raise ValueError(
-                    f"--state: {folder} is not there on {node['NodeManagerAddress']}; allowed: a folder that all machines share"
-                )
+                absent = f"{folder} is not there on {node['NodeManagerAddress']}"
+                raise Refusal("--state", fault=absent, allowed="a folder that all machines share")
 
 
 def refuse_sqlite(study: Study, machines: int) -> None:
     """Raise ValueError when a study of several machines would keep its trials in SQLite."""
     if machines > 1 and (study.storage is None or study.storage.startswith("sqlite")):
-        raise ValueError(
-            f"storage: SQLite does not serve {machines} machines; allowed: a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna"
-        )
+        allowed = "a server's URL, e.g. storage: postgresql+psycopg://user@host/optuna"
+        raise Refusal("storage", fault=f"SQLite does not serve {machines} machines", allowed=allowed)
 
 
 def share_of(resources: Resources) -> Share:
@@ -124,7 +123,8 @@ def count_concurrent(resources: Resources, share: Share) -> int:
     fitting = share.fits(has.get("CPU", 0), has.get("GPU", 0))
     if fitting < 1:
         needs = f"{share.workers} x ({share.cpus:g} CPU, {share.gpus:g} GPU)"
-        raise ValueError(f"resources: a trial needs {needs}; the cluster has {has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU")
+        held = f"{has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU"
+        raise Refusal("resources", fault=f"a trial needs {needs}; the cluster has {held}")
     return fitting if resources.concurrent_trials == "auto" else resources.concurrent_trials
 
 
@@ -161,7 +161,7 @@ def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: De
     if asked == "auto":
         return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
     if asked == "bf16" and device.kind == "gpu" and not device.bf16:
-        raise ValueError(f"{key}: got bf16, which {device.name} lacks; allowed: auto, fp32, fp16")
+        raise Refusal(key, f"bf16, which {device.name} lacks", "auto, fp32, fp16")
     if asked == "fp16" and device.kind == "cpu":
-        raise ValueError(f"{key}: got fp16, which is for GPUs; allowed on a CPU: auto, fp32, bf16")
+        raise Refusal(key, "fp16, which is for GPUs", "auto, fp32, bf16", scope="on a CPU")
     return asked

@@ -25,6 +25,7 @@ from hikaku.search.run_records import base_record, replicate_record, study_recor
 from hikaku.search.setting import Setting
 from hikaku.search.trial_store import CHOICES, STATES, rungs_of, status_of
 from hikaku.study.study import Study
+from records.refusals import Refusal
 from records.results import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder
 from search_spaces.samplers import make_sampler
 from trainables.config import TrialConfig
@@ -174,7 +175,7 @@ class Referee:
         begun = json.loads(path.read_text(encoding="utf-8"))["engine"]["workers"] if path.exists() else workers
         if begun != workers:
             self._lock.release()
-            raise ValueError(f"resources.workers: got {workers}; allowed: {begun}, with which {uid} was begun, until it has ended")
+            raise Refusal("resources.workers", workers, f"{begun}, with which {uid} was begun, until it has ended")
 
     # -- asking ----------------------------------------------------------------------------------------------
 

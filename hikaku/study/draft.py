@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,13 +11,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from records.refusals import show
+from records.refusals import Refusal, show
 
 Location = tuple[str | int, ...]
-
-
-class StudyFileError(ValueError):
-    """One line: file:line: key: got VALUE; allowed: …"""
 
 
 @dataclass
@@ -56,16 +52,15 @@ class Draft:
             where, rest = (*where, ".".join(rest[:parts])), rest[parts:]
         return where
 
-    def refuse(self, where: Location, message: str) -> StudyFileError:
-        """Return the error for a location: at its own line, or that of the nearest section around it."""
-        key, message = ".".join(map(str, where)), " ".join(message.split())
-        place = self._place(where)
-        return StudyFileError(f"{place}: {message}" if place == f"--set {key}" or not key else f"{place}: {key}: {message}")
+    def refuse(self, where: Location, refusal: Refusal) -> Refusal:
+        """Return a refusal whose key is below a location, with the whole key and its line, or that of the nearest section around it."""
+        where = self.find(refusal.key, where) if refusal.key else where
+        return replace(refusal, key=_dotted(where), place=self._place(where))
 
     def override(self, where: Location, value: Any) -> None:
-        """Lay a value over what is written; sections on the way are made. Raises StudyFileError where there can be no such key."""
+        """Lay a value over what is written; sections on the way are made. Raises Refusal where there can be no such key."""
         here: Any = self.data
-        place = f"--set {'.'.join(map(str, where))}"
+        place = f"--set {_dotted(where)}"
         for key in where[:-1]:
             if isinstance(here, dict) and cast("dict[str, Any]", here).get(str(key)) is None:
                 here[str(key)] = {}
@@ -74,10 +69,10 @@ class Draft:
         if isinstance(here, list):
             items = cast("list[Any]", here)
             if not isinstance(last, int) or last >= len(items):
-                raise StudyFileError(f"{place}: got item {last}; allowed: 0 to {len(items) - 1}")
+                raise Refusal(place=place, got=f"item {last}", allowed=f"0 to {len(items) - 1}")
             items[last] = value
         elif not isinstance(here, dict):
-            raise StudyFileError(f"{place}: got a key below {show(here)}; allowed: keys below a mapping")
+            raise Refusal(place=place, got=f"a key below {show(here)}", allowed="keys below a mapping")
         elif value is None and where[-2:-1] == ("space",):
             cast("dict[str, Any]", here).pop(str(last), None)
         else:
@@ -88,7 +83,7 @@ class Draft:
     def _place(self, where: Location) -> str:
         by_hand = [target for target in self.overridden if where and (target[: len(where)] == where or where[: len(target)] == target)]
         if by_hand:
-            return f"--set {'.'.join(map(str, by_hand[-1]))}"
+            return f"--set {_dotted(by_hand[-1])}"
         while where and where not in self.places:
             where = where[:-1]
         return self.places.get(where, f"{self.path}:1")
@@ -97,20 +92,21 @@ class Draft:
 def read_yaml(path: Path, places: dict[Location, str], prefix: Location = ()) -> dict[str, Any]:
     """Return a file's mapping as plain data, and note the `file:line` of every key, under `prefix`, in `places`.
 
-    Raises StudyFileError for a file that is not there, or not YAML 1.2 with each key once.
+    Raises Refusal for a file that is not there, or not YAML 1.2 with each key once.
     """
     text = _read_text(path)
     try:
         tree = _load(text)
     except DuplicateKeyError as error:
-        found = re.search(r'found duplicate key "(.*?)"', str(error))
-        raise StudyFileError(f"{path}:{_line(error)}: {found[1] if found else 'key'}: given twice; allowed: each key once") from None
+        duplicate = re.search(r'found duplicate key "(.*?)"', str(error))  # ruamel tells the key in its message alone
+        key = duplicate[1] if duplicate else "key"
+        raise Refusal(key, fault="given twice", allowed="each key once", place=f"{path}:{_line(error)}") from None
     except MarkedYAMLError as error:
-        raise StudyFileError(f"{path}:{_line(error)}: {_explain(text.splitlines(), error)}") from None
+        raise _explain(text.splitlines(), error).at(f"{path}:{_line(error)}") from None
     except YAMLError as error:
-        raise StudyFileError(f"{path}:1: not YAML: {' '.join(str(error).split())}") from None
+        raise Refusal(place=f"{path}:1", fault=f"not YAML: {error}") from None
     if tree is not None and not isinstance(tree, CommentedMap):
-        raise StudyFileError(f"{path}:1: got {show(_plain(tree, path, {}, ()))}; allowed: a mapping (key: value)")
+        raise Refusal(place=f"{path}:1", got=show(_plain(tree, path, {}, ())), allowed="a mapping (key: value)")
     return {} if tree is None else _plain(tree, path, places, prefix)
 
 
@@ -123,14 +119,14 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise StudyFileError(f"{path}: no such file; allowed: a YAML file that exists") from None
+        raise Refusal(place=str(path), fault="no such file", allowed="a YAML file that exists") from None
     except IsADirectoryError:
-        raise StudyFileError(f"{path}: got a folder; allowed: a YAML file") from None
+        raise Refusal(place=str(path), got="a folder", allowed="a YAML file") from None
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
-        raise StudyFileError(f"{path}:{line}: got bytes that are not UTF-8; allowed: UTF-8 text") from None
+        raise Refusal(place=f"{path}:{line}", got="bytes that are not UTF-8", allowed="UTF-8 text") from None
     except OSError as error:
-        raise StudyFileError(f"{path}: {error.strerror}; allowed: a YAML file that can be read") from None
+        raise Refusal(place=str(path), fault=str(error.strerror), allowed="a YAML file that can be read") from None
 
 
 def _load(text: str) -> Any:
@@ -165,11 +161,15 @@ def _line(error: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-def _explain(lines: Sequence[str], error: Any) -> str:
+def _explain(lines: Sequence[str], error: Any) -> Refusal:
     line = _line(error) - 1
     if line < len(lines) and re.match(r"\s*\t", lines[line]):
-        return "got a tab in the indentation; allowed: spaces"
-    return f"not YAML: {' '.join(str(error.problem or error.context).split())}"
+        return Refusal(got="a tab in the indentation", allowed="spaces")
+    return Refusal(fault=f"not YAML: {error.problem or error.context}")
+
+
+def _dotted(where: Location) -> str:
+    return ".".join(map(str, where))
 
 
 def _below(data: Any, where: Location) -> Any:

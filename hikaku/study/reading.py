@@ -5,8 +5,8 @@ laid over; paths made absolute (a file's are relative to its folder, an override
 """
 
 import json
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,27 +14,25 @@ from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml.error import YAMLError
 
-from hikaku.study.draft import Draft, Location, StudyFileError, read_value, read_yaml
+from hikaku.study.draft import Draft, Location, read_value, read_yaml
 from hikaku.study.rules import check_shape
 from hikaku.study.study import Study
-from records.refusals import describe_error, show, suggest
+from records.refusals import Refusal, as_refusal, read_error, refuse_name, show
 from search_spaces import shipped_spaces
 from trainables.corpora.reading.formats import SUFFIXES
 from trainables.corpora.sources import find_files
 from trainables.models.source import check_model_folder, resolve_model
 
-__all__ = ["StudyFileError", "read_study", "study_schema"]
-
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Return the study a YAML file describes, with `a.b=c` overrides laid over it.
 
-    Raises StudyFileError, a single line, for the first thing that is wrong in file, overrides, or the folders they name.
+    Raises Refusal, a single line, for the first thing that is wrong in file, overrides, or the folders they name.
     """
     draft = Draft(path)
     draft.data = read_yaml(path, draft.places)
     if not draft.data:
-        raise StudyFileError(f"{path}:1: got an empty file; allowed: a study (name, model, data, arms, budget, …)")
+        raise Refusal(place=f"{path}:1", got="an empty file", allowed="a study (name, model, data, arms, budget, …)")
     for override in overrides:
         _lay_over(draft, override)
     for arm in draft.mapping(("arms",)):
@@ -48,8 +46,8 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     if shape is not None:
         try:
             check_shape(study, shape)
-        except ValueError as error:
-            raise _refuse_below(draft, (), str(error)) from None
+        except Refusal as refusal:
+            raise draft.refuse((), refusal) from None
     return study
 
 
@@ -61,11 +59,11 @@ def study_schema() -> dict[str, Any]:
 def _lay_over(draft: Draft, override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not all(dotted.split(".")):
-        raise StudyFileError(f"--set {override}: got no key and value; allowed: --set a.b=c")
+        raise Refusal(place=f"--set {override}", got="no key and value", allowed="--set a.b=c")
     try:
         value = read_value(text)
     except YAMLError:
-        raise StudyFileError(f"--set {dotted}: got {text!r}; allowed: a YAML value") from None
+        raise Refusal(dotted, repr(text), "a YAML value", place=f"--set {dotted}") from None
     arm, space, *_ = [*dotted.split(".")[1:3], "", ""]
     if dotted.startswith("arms.") and space == "space" and dotted.count(".") > 2:
         _expand_space(draft, ("arms", arm, "space"))
@@ -84,7 +82,8 @@ def _expand_space(draft: Draft, where: Location) -> None:
     if path is None and str(source).endswith((".yaml", ".yml")):
         path = _absolute(draft, origin, str(source))
     if path is None or not path.is_file():
-        raise draft.refuse(origin, f"got {show(source)}; allowed: {', '.join(shipped_spaces())}, or a YAML file that exists")
+        allowed = f"{', '.join(shipped_spaces())}, or a YAML file that exists"
+        raise draft.refuse(origin, Refusal(got=show(source), allowed=allowed))
     places: dict[Location, str] = {}
     merged = read_yaml(path, places, where) | written
     if source not in shipped_spaces():  # a shipped space is right in itself: what does not fit is the study's line that names it
@@ -99,14 +98,14 @@ def _absolute(draft: Draft, where: Location, text: str) -> Path:
 
 
 def _resolve_paths(draft: Draft) -> None:
-    """Make the paths of model and texts absolute. Raises StudyFileError where nothing is there."""
+    """Make the paths of model and texts absolute. Raises Refusal where nothing is there."""
     model = draft.mapping(("model",))
     if isinstance(model.get("path"), str):
         path = _absolute(draft, ("model", "path"), model["path"])
         try:
             check_model_folder(path)
         except ValueError as error:
-            raise draft.refuse(("model", "path"), str(error)) from None
+            raise draft.refuse(("model", "path"), as_refusal(error)) from None
         model["path"] = str(path)
     for name in draft.mapping(("data",)):
         _resolve_texts(draft, ("data", name, "path"))
@@ -126,7 +125,8 @@ def _resolve_texts(draft: Draft, where: Location) -> None:
     except ValueError as error:
         fetched_later = draft.at((*where[:2], "fetched_by")) is not None and not draft.is_by_hand(where)
         if not fetched_later:
-            raise draft.refuse(where, f"got {error}; allowed: texts that exist, as a file, a folder or a glob") from None
+            allowed = "texts that exist, as a file, a folder or a glob"
+            raise draft.refuse(where, Refusal(got=error, allowed=allowed)) from None
     draft.mapping(where[:-1])[str(where[-1])] = str(path)
 
 
@@ -136,19 +136,19 @@ def _resolve_template(draft: Draft, where: Location) -> None:
         return
     path = _absolute(draft, where, template)
     if not path.is_file():
-        raise draft.refuse(where, f"got {show(template)}; allowed: plain, chat, or a Jinja file that exists")
+        raise draft.refuse(where, Refusal(got=show(template), allowed="plain, chat, or a Jinja file that exists"))
     draft.mapping(where[:-1])[str(where[-1])] = str(path)
 
 
-def _translate(draft: Draft, errors: Sequence[ErrorDetails]) -> StudyFileError:
-    """Return the one line for pydantic's errors: an unknown key first (a misspelling explains a missing one), else the first."""
-    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+def _translate(draft: Draft, errors: Sequence[ErrorDetails]) -> Refusal:
+    """Return the one refusal for pydantic's errors: an unknown key first (a misspelling explains a missing one), else the first."""
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     where, name = _written(draft, first["loc"]), str(first["loc"][-1]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        return draft.refuse(where, f"unknown key; {suggest(name, _fields_at(Study, where[:-1]))}")
+        return draft.refuse(where, refuse_name("", name, _fields_at(Study, where[:-1]), fault="unknown key"))
     if first["type"] == "missing":
-        return draft.refuse(where, f"{name} is missing; allowed: a value for it")
-    return _refuse_below(draft, where, _describe(errors, first))
+        return draft.refuse(where, Refusal(fault=f"{name} is missing", allowed="a value for it"))
+    return draft.refuse(where, _join_kinds(errors, first))
 
 
 def _written(draft: Draft, location: Location) -> Location:
@@ -161,18 +161,12 @@ def _written(draft: Draft, location: Location) -> Location:
     return where
 
 
-def _describe(errors: Sequence[ErrorDetails], first: ErrorDetails) -> str:
+def _join_kinds(errors: Sequence[ErrorDetails], first: ErrorDetails) -> Refusal:
     """Return what is wrong; where a value may be of several kinds, pydantic tells each kind's complaint, and all are allowed."""
-    kinds = [each for each in errors if each["loc"][:-1] == first["loc"][:-1] and each["input"] == first["input"] and each is not first]
-    return " or ".join([describe_error(first), *(describe_error(each).partition("; allowed: ")[2] for each in kinds)])
-
-
-def _refuse_below(draft: Draft, where: Location, message: str) -> StudyFileError:
-    """Return the error at the key a message begins with (`key: got …`), below the location pydantic knows."""
-    key, colon, rest = message.partition(": ")
-    if colon and re.fullmatch(r"[\w./-]+", key):
-        return draft.refuse(draft.find(key, where), rest)
-    return draft.refuse(where, message)
+    refusal, section = read_error(first), first["loc"][:-1]
+    kinds = [error for error in errors if error["loc"][:-1] == section and error["input"] == first["input"] and error is not first]
+    others = [read_error(error).allowed for error in kinds]
+    return replace(refusal, allowed=" or ".join(allowed for allowed in (refusal.allowed, *others) if allowed))
 
 
 def _fields_at(model: type[BaseModel], where: Location) -> list[str]:

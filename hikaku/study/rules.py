@@ -1,6 +1,6 @@
-"""Which sections of a study fit together. One function a rule; each raises ValueError `key: got VALUE; allowed: …`.
+"""Which sections of a study fit together. One function a rule; each raises a Refusal with the dotted key that it is about.
 
-The message begins with the dotted key it is about, which `hikaku/study/reading.py` turns into a line of the file.
+`hikaku/study/reading.py` finds the key's line in the file.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from hikaku.study.sections import Arm, StudySections
 from records.metrics import METRICS, definition_of, spell_out
-from records.refusals import describe_error, refusal, suggest
+from records.refusals import Refusal, read_error, refuse_name
 from search_spaces.grammar import Range, SearchSpace, describe
 from trainables.config import Batch, Optimizer, Precision, Schedule
 from trainables.methods import METHODS
@@ -26,7 +26,7 @@ ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Preci
 
 
 def check_study(study: StudySections) -> None:
-    """Check every rule in turn. Raises ValueError for the first that is broken."""
+    """Check every rule in turn. Raises Refusal for the first that is broken."""
     rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
     for rule in (*rules, check_objectives, check_constraints, check_weights, check_grids):
         rule(study)
@@ -35,7 +35,7 @@ def check_study(study: StudySections) -> None:
 def check_data(study: StudySections) -> None:
     """Something is trained on."""
     if not any(data.role == "adapt" for data in study.data.values()):
-        raise refusal("data", "no set with role adapt", "at least one, the texts that are trained on")
+        raise Refusal("data", "no set with role adapt", "at least one, the texts that are trained on")
 
 
 def check_spaces(study: StudySections) -> None:
@@ -48,9 +48,9 @@ def check_spaces(study: StudySections) -> None:
             where = f"arms.{arm_name}.space"
             scales = [name for name in SCALES if name in arm.space.root]
             if len(scales) != 1:
-                raise refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
+                raise Refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
             if arm.space.root[scales[0]].when:
-                raise refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
+                raise Refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
 
 
 def check_weights(study: StudySections) -> None:
@@ -58,16 +58,16 @@ def check_weights(study: StudySections) -> None:
     for metric in study.weights:
         _check_metric(study, f"weights.{metric}", metric)
         if definition_of(metric).direction == "none":
-            raise refusal(f"weights.{metric}", "a metric of which neither more nor less is better", "one with a direction")
+            raise Refusal(f"weights.{metric}", "a metric of which neither more nor less is better", "one with a direction")
     if study.weights and not any(study.weights.values()):
-        raise refusal("weights", "none above 0", "at least one, or no weights at all")
+        raise Refusal("weights", "none above 0", "at least one, or no weights at all")
 
 
 def check_seeds(study: StudySections) -> None:
     """Seeds come from one place: an ablation's space, or the finalists."""
     for name, arm in study.arms.items():
         if "seed" in arm.space.root and study.finalists is not None:
-            raise refusal(f"arms.{name}.space.seed", "seeds in a space, beside finalists", "one of the two")
+            raise Refusal(f"arms.{name}.space.seed", "seeds in a space, beside finalists", "one of the two")
 
 
 def check_starts(study: StudySections) -> None:
@@ -76,8 +76,8 @@ def check_starts(study: StudySections) -> None:
         for index, start in enumerate(arm.starts):
             try:
                 arm.space.check_start(start)
-            except ValueError as error:
-                raise ValueError(f"arms.{arm_name}.starts.{index}.{error}") from None
+            except Refusal as refusal:
+                raise refusal.below(f"arms.{arm_name}.starts.{index}") from None
 
 
 def check_batches(study: StudySections) -> None:
@@ -90,13 +90,13 @@ def check_batches(study: StudySections) -> None:
         for blocks, micro in itertools.product(all_blocks, all_micro):
             if blocks % (micro * workers):
                 allowed = f"a multiple of {micro * workers} (micro_blocks {micro} x workers {workers})"
-                raise refusal((*searched, "training.batch.blocks")[0], f"{blocks} blocks", allowed)
+                raise Refusal((*searched, "training.batch.blocks")[0], f"{blocks} blocks", allowed)
             step = blocks * batch.sequence_length
             allowed = f"at least one step, {step} ({blocks} blocks x {batch.sequence_length} tokens)"
             if study.budget.tokens < step:
-                raise refusal("budget.tokens", study.budget.tokens, allowed)
+                raise Refusal("budget.tokens", study.budget.tokens, allowed)
             if study.pruning and study.pruning.first_rung < step:
-                raise refusal("pruning.first_rung", study.pruning.first_rung, allowed)
+                raise Refusal("pruning.first_rung", study.pruning.first_rung, allowed)
 
 
 def check_pruning(study: StudySections) -> None:
@@ -105,18 +105,18 @@ def check_pruning(study: StudySections) -> None:
     if pruning is None:
         return
     if len(study.objectives) > 1:
-        raise refusal("pruning", f"pruning with {len(study.objectives)} objectives", "no pruning with several objectives")
+        raise Refusal("pruning", f"pruning with {len(study.objectives)} objectives", "no pruning with several objectives")
     if pruning.first_rung >= budget:
-        raise refusal("pruning.first_rung", pruning.first_rung, f"below budget.tokens, {budget}")
+        raise Refusal("pruning.first_rung", pruning.first_rung, f"below budget.tokens, {budget}")
     for arm_name, arm in study.arms.items():
         shapes = _every(arm.space, "schedule.shape", study.training.schedule.shape)
         if len(set(shapes)) > 1:
             allowed = "one shape, or no pruning, since values in mid-schedule do not compare across shapes"
-            raise refusal(f"arms.{arm_name}.space.schedule.shape", ", ".join(shapes), allowed)
+            raise Refusal(f"arms.{arm_name}.space.schedule.shape", ", ".join(shapes), allowed)
         share = max(_every(arm.space, "schedule.warmup_share", study.training.schedule.warmup_share))
         if share * budget >= pruning.first_rung:
             got = f"{pruning.first_rung}, inside the warm-up of arm {arm_name}"
-            raise refusal("pruning.first_rung", got, f"above {share * budget:.0f} ({share:g} of {budget} tokens)")
+            raise Refusal("pruning.first_rung", got, f"above {share * budget:.0f} ({share:g} of {budget} tokens)")
     _check_stratum(pruning.stratum, study.arms)
 
 
@@ -125,13 +125,13 @@ def check_objectives(study: StudySections) -> None:
     for index, objective in enumerate(study.objectives):
         where = f"objectives.{index}"
         if (objective.metric is None) == (objective.function is None):
-            raise refusal(where, "both" if objective.metric else "neither", "exactly one of metric, function")
+            raise Refusal(where, "both" if objective.metric else "neither", "exactly one of metric, function")
         if objective.metric is None:
             continue
         _check_metric(study, f"{where}.metric", objective.metric)
         direction = definition_of(objective.metric).direction
         if direction not in ("none", objective.direction):
-            raise refusal(f"{where}.direction", objective.direction, f"{direction}, for {objective.metric}")
+            raise Refusal(f"{where}.direction", objective.direction, f"{direction}, for {objective.metric}")
 
 
 def check_constraints(study: StudySections) -> None:
@@ -140,7 +140,7 @@ def check_constraints(study: StudySections) -> None:
         where = f"constraints.{index}"
         _check_metric(study, f"{where}.metric", constraint.metric)
         if (constraint.at_least is None) == (constraint.at_most is None):
-            raise refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
+            raise Refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
 
 
 def check_grids(study: StudySections) -> None:
@@ -150,17 +150,17 @@ def check_grids(study: StudySections) -> None:
             continue
         try:
             size = sum(1 for _ in arm.space.configurations())
-        except ValueError as error:
-            raise ValueError(f"arms.{arm_name}.space.{error}") from None
+        except Refusal as refusal:
+            raise refusal.below(f"arms.{arm_name}.space") from None
         if size < study.budget.trials:
-            raise refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
+            raise Refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
 
 
 def check_shape(study: StudySections, shape: "ModelShape") -> None:
     """Sequences fit into the model's context."""
     length = study.training.batch.sequence_length
     if length > shape.context:
-        raise refusal("training.batch.sequence_length", length, f"at most {shape.context}, the model's context")
+        raise Refusal("training.batch.sequence_length", length, f"at most {shape.context}, the model's context")
 
 
 def hyperparameters(arm: Arm) -> dict[str, Any]:
@@ -178,18 +178,18 @@ def hyperparameters(arm: Arm) -> dict[str, Any]:
 def _check_parameter(where: str, name: str, space: SearchSpace, fields: Mapping[str, Any]) -> None:
     parameter = space.root[name]
     if name == "batch.sequence_length":
-        raise refusal(where, "a length in a space", "training.batch.sequence_length, since texts are packed once for all trials")
+        raise Refusal(where, "a length in a space", "training.batch.sequence_length, since texts are packed once for all trials")
     if name not in fields:
-        raise ValueError(f"{where}: unknown name; {suggest(name, fields)}")
+        raise refuse_name(where, name, fields, fault="unknown name")
     if name.startswith("batch.") and isinstance(parameter, Range) and not parameter.listed:
-        raise refusal(where, describe(parameter), "choices, or a short range in steps: each must divide a step")
+        raise Refusal(where, describe(parameter), "choices, or a short range in steps: each must divide a step")
     if isinstance(parameter, Range) and not parameter.whole and _takes_whole_numbers_only(fields[name]):
-        raise refusal(where, describe(parameter), "whole numbers")
+        raise Refusal(where, describe(parameter), "whole numbers")
     for value in parameter.values():
         try:
             TypeAdapter[Any](fields[name]).validate_python(value, strict=True)
         except ValidationError as error:
-            raise ValueError(f"{where}: {describe_error(error.errors()[0])}") from None
+            raise read_error(error.errors()[0]).below(where) from None
 
 
 def _takes_whole_numbers_only(annotation: Any) -> bool:
@@ -212,11 +212,11 @@ def _check_stratum(stratum: str, arms: Mapping[str, Arm]) -> None:
         return
     names = {name for arm in arms.values() for name in arm.space.root}
     if stratum not in names:
-        raise ValueError(f"pruning.stratum: got {stratum!r}; {suggest(stratum, ['arm', *sorted(names)])}")
+        raise refuse_name("pruning.stratum", stratum, ["arm", *sorted(names)])
     for arm in arms.values():
         parameter = arm.space.root.get(stratum)
         if isinstance(parameter, Range) and not parameter.listed:
-            raise refusal("pruning.stratum", f"{stratum!r}, a range", "arm, or a name with choices, since each value is a stratum")
+            raise Refusal("pruning.stratum", f"{stratum!r}, a range", "arm, or a name with choices, since each value is a stratum")
 
 
 def _check_metric(study: StudySections, where: str, metric: str) -> None:
@@ -224,13 +224,13 @@ def _check_metric(study: StudySections, where: str, metric: str) -> None:
         row = definition_of(metric)
     except KeyError:
         known = [name for name in spell_out(METRICS) if not name.startswith("test/")]
-        raise ValueError(f"{where}: got {metric!r}; {suggest(metric, known)}") from None
+        raise refuse_name(where, metric, known) from None
     if metric.startswith("test/"):
-        raise refusal(where, repr(metric), "a metric of the validation split, since the search never sees the test split")
+        raise Refusal(where, repr(metric), "a metric of the validation split, since the search never sees the test split")
     if metric.startswith("own/") and metric.removeprefix("own/") not in study.own_metrics:
-        raise refusal(where, repr(metric), f"own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
+        raise Refusal(where, repr(metric), f"own/ and a name of own_metrics ({', '.join(study.own_metrics) or 'none'})")
     if "{set}" in row.name:
         role = "domain" if metric.startswith("domain/") else "retain"
         named = [name for name, data in study.data.items() if data.role == role]
         if metric.split("/")[1] not in named:
-            raise refusal(where, repr(metric), f"the sets with role {role} ({', '.join(named) or 'none'})")
+            raise Refusal(where, repr(metric), f"the sets with role {role} ({', '.join(named) or 'none'})")

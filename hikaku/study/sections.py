@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from records.metrics import definition_of
+from records.refusals import Refusal
 from search_spaces.grammar import SearchSpace
 from trainables.config import Batch, Optimizer, Schedule, Similarity
 from trainables.corpora.sources import DataSet
@@ -17,7 +18,7 @@ DottedFunction = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
-        raise ValueError(f"got {name!r}; allowed: a to z, 0 to 9, _ and -, beginning with a letter or a digit, at most 63")
+        raise Refusal(got=repr(name), allowed="a to z, 0 to 9, _ and -, beginning with a letter or a digit, at most 63")
     return name
 
 

@@ -18,7 +18,7 @@ from trainables.config import Precision, TrialConfig
 
 
 class Study(StudySections):
-    """A whole study, validated. Raises ValueError `key: got VALUE; allowed: …` for sections that do not fit together."""
+    """A whole study, validated. Raises Refusal for sections that do not fit together."""
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> "Study":

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from records.refusals import Refusal
 from trainables.corpora.reading.document import Document, Malformed
 from trainables.corpora.reading.encodings import AUTO
 from trainables.corpora.reading.formats import SUFFIXES, Format, Reading, matches, open_texts
@@ -56,14 +57,14 @@ class Expectation(Section):
         for split, count in self.documents.items():
             held = len(splits.get(split, ()))
             if held != count:
-                raise ValueError(f"expect.documents.{split}: got {held:,} documents; allowed: {count:,}")
+                raise Refusal(f"expect.documents.{split}", f"{held:,} documents", f"{count:,}")
         if self.mean_words is None and self.median_words is None:
             return
         words = [len(document.text.split()) for documents in splits.values() for document in documents]
         for name, expected, held in (("mean", self.mean_words, mean(words)), ("median", self.median_words, median(words))):
             if expected is not None and abs(held - expected) > TOLERANCE * expected:
                 least, most = (1 - TOLERANCE) * expected, (1 + TOLERANCE) * expected
-                raise ValueError(f"expect.{name}_words: got {held:.1f} words in a text; allowed: {least:.1f} to {most:.1f}")
+                raise Refusal(f"expect.{name}_words", f"{held:.1f} words in a text", f"{least:.1f} to {most:.1f}")
 
 
 class DataSet(Section):
@@ -101,16 +102,17 @@ class DataSet(Section):
     def _one_origin(self) -> "DataSet":
         given = [name for name in ("embedded", "path", "files") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give the texts once, as embedded, path or files; given: {', '.join(given) or 'none'}")
+            raise Refusal(fault=f"give the texts once, as embedded, path or files; given: {', '.join(given) or 'none'}")
         if self.embedded in ("english", "chinese") and self.split != SplitShares():
-            raise ValueError(f"split: that of {self.embedded} is fixed, since the embedded model was trained on its train split")
+            fixed = f"that of {self.embedded} is fixed, since the embedded model was trained on its train split"
+            raise Refusal("split", fault=fixed)
         if self.prompt_field is not None and self.format in ("text", "aozora"):
-            raise ValueError("prompt_field: only rows have fields; allowed: format: jsonl, csv or parquet")
+            raise Refusal("prompt_field", fault="only rows have fields", allowed="format: jsonl, csv or parquet")
         if self.prompt_field is not None and self.prompt_field == (self.text_field or "text"):
-            raise ValueError(f"prompt_field: got {self.prompt_field!r}, the text's own; allowed: another key than text_field")
+            raise Refusal("prompt_field", f"{self.prompt_field!r}, the text's own", "another key than text_field")
         missing = [] if self.files is None else [split for split in self.used_splits if split not in self.files]
         if missing:
-            raise ValueError(f"files: a set of role {self.role} also needs {' and '.join(missing)}")
+            raise Refusal("files", fault=f"a set of role {self.role} also needs {' and '.join(missing)}")
         return self
 
     @property
@@ -165,7 +167,8 @@ def read_texts(data_set: DataSet) -> Texts:
     if prompted:
         texts.template = read_template(data_set.template)
     elif data_set.system is not None or data_set.template != "plain":
-        raise ValueError("template, system: no document has a prompt; allowed: with prompt_field, or a set of questions and answers")
+        allowed = "with prompt_field, or a set of questions and answers"
+        raise Refusal("template, system", fault="no document has a prompt", allowed=allowed)
     data_set.expect.check(texts.splits)
     return texts
 
@@ -232,7 +235,8 @@ def check_encoding(encoding: str) -> str:
         "".encode(encoding)  # a LookupError too for codecs that are not of text
         return codecs.lookup(encoding).name
     except LookupError:
-        raise ValueError(f"encoding {encoding!r} is unknown; allowed: auto, or any that Python knows, e.g. utf-8, euc_jp") from None
+        allowed = "auto, or any that Python knows, e.g. utf-8, euc_jp"
+        raise Refusal(fault=f"encoding {encoding!r} is unknown", allowed=allowed) from None
 
 
 def _read_clean(data_set: DataSet, folder: Path) -> Texts:

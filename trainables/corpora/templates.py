@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from records.refusals import Refusal
+
 CHAT = "chat"  # stands for the tokenizer's own template, which is known when the tokenizer is
 PLAIN = "{% if system %}{{ system }}\n\n{% endif %}Question: {{ prompt }}\n\nAnswer:{{ '\n' }}"
 NO_DATE = "26 Jul 2024"  # Llama's templates write the day's date into a prompt where none is given: their own default, on every day
@@ -24,7 +26,7 @@ def read_template(template: str) -> str:
         return Path(template).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         what = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "no such file"
-        raise ValueError(f"template: got {template!r}, {what}; allowed: plain, chat, or a Jinja file") from None
+        raise Refusal("template", f"{template!r}, {what}", "plain, chat, or a Jinja file") from None
 
 
 def make_renderer(tokenizer: Any, template: str, system: str | None) -> Render:
@@ -35,13 +37,13 @@ def make_renderer(tokenizer: Any, template: str, system: str | None) -> Render:
     template's own could not be told from it.
     """
     if template == CHAT and not tokenizer.chat_template:
-        raise ValueError("template: got 'chat', but the tokenizer has no chat template; allowed: plain, or a Jinja file")
+        raise Refusal("template", "'chat', but the tokenizer has no chat template", "plain, or a Jinja file")
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
 
     def render(prompt: str) -> str:
         held = next((token for token in special if token in prompt or token in (system or "")), None)
         if held is not None:
-            raise ValueError(f"the prompt holds {held!r}, a special token of the tokenizer; allowed: prompts without it")
+            raise Refusal(fault=f"the prompt holds {held!r}, a special token of the tokenizer", allowed="prompts without it")
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": prompt})
         try:
@@ -56,10 +58,9 @@ def make_renderer(tokenizer: Any, template: str, system: str | None) -> Render:
             )
         except Exception as error:  # a template may raise anything
             line = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"template: {type(error).__name__}: {line}; allowed: a Jinja template that chat templates' names suffice"
-            ) from None
+            allowed = "a Jinja template that chat templates' names suffice"
+            raise Refusal("template", fault=f"{type(error).__name__}: {line}", allowed=allowed) from None
 
     if render("one") == render("two"):
-        raise ValueError("template: does not show the prompt; allowed: one with {{ prompt }}, or with the messages' content")
+        raise Refusal("template", fault="does not show the prompt", allowed="one with {{ prompt }}, or with the messages' content")
     return render

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from records.refusals import Refusal
 from trainables.corpora.tokens.writing import Tokenizer
 from trainables.randomness import derive_seed, own_random_state
 
@@ -41,7 +42,7 @@ def generate(  # noqa: PLR0913
     for prompt, context in zip(prompts, contexts, strict=True):
         if len(context) > most:
             allowed = f"at most {most}, the model's context less {new_tokens} new ones"
-            raise ValueError(f"the prompt {prompt[:40]!r}…: got {len(context)} tokens; allowed: {allowed}")
+            raise Refusal(f"the prompt {prompt[:40]!r}…", f"{len(context)} tokens", allowed)
     answers: dict[int, str] = {}
     order = sorted(range(len(prompts)), key=lambda row: -len(contexts[row]))  # like lengths together
     with own_random_state(derive_seed(seed, "generation")), _at_rest(model, tokenizer, new_tokens, temperature) as causal:

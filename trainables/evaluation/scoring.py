@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from records.refusals import Refusal
 from trainables.corpora.tokens.writing import Tokenizer
 from trainables.evaluation.tasks import Continuation, Score
 from trainables.models.loss import IGNORED, token_nats
@@ -54,7 +55,7 @@ class ModelScorer:
             if not text:
                 raise ValueError(f"the tokenizer makes no token of the continuation {each.text!r}")
             if length > most:
-                raise ValueError(f"{each.text!r} after its context: got {length} tokens; allowed: at most {most}, the model's context")
+                raise Refusal(f"{each.text!r} after its context", f"{length} tokens", f"at most {most}, the model's context")
 
     def _plan(self, lengths: Sequence[int]) -> list[list[int]]:
         """Return the rows of every pass, the longest first."""

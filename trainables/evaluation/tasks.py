@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from records.refusals import describe_error, refusal
+from records.refusals import Refusal, read_error
 from trainables.evaluation.similarity import SIMILARITY_ABSENT, describe_words, overlap, semantic_similarity
 
 
@@ -150,11 +150,11 @@ class JCommonsenseQA:
         if not count:
             return []
         if path is None:
-            raise refusal("--few-shot", f"{count} without --examples", "a file to draw examples from, e.g. train-v1.3.json")
+            raise Refusal("--few-shot", f"{count} without --examples", "a file to draw examples from, e.g. train-v1.3.json")
         asked = {question.question for question in self.questions}
         known = [example for example in read_items(path, Question) if example.question not in asked]
         if count > len(known):
-            raise refusal("--few-shot", count, f"at most {len(known)}, the questions of {path} that are not asked")
+            raise Refusal("--few-shot", count, f"at most {len(known)}, the questions of {path} that are not asked")
         return random.Random(self._settings.seed).sample(known, count)
 
 
@@ -175,9 +175,9 @@ class Bleu:
     def __init__(self, data: str, settings: Settings) -> None:
         self._files, self._settings = data.split(","), settings
         if settings.few_shot:
-            raise refusal("--few-shot", settings.few_shot, "0 for task bleu; write examples into --prompt")
+            raise Refusal("--few-shot", settings.few_shot, "0 for task bleu; write examples into --prompt")
         if "{prompt}" not in settings.prompt:
-            raise refusal("--prompt", repr(settings.prompt), "a text that holds {prompt}")
+            raise Refusal("--prompt", repr(settings.prompt), "a text that holds {prompt}")
         self._encoder, self._revision = _read_similarity(settings.similarity)
         items = read_items(data, Written) if len(self._files) == 1 else read_parallel(self._files)
         self.items = items[: settings.limit]
@@ -220,30 +220,31 @@ def read_items(path: str, kind: type[AnItem]) -> list[AnItem]:
         except ValidationError as error:
             first = error.errors()[0]
             if first["type"] == "json_invalid":
-                raise ValueError(f"{path}:{number}: bad JSON: {first['msg']}") from None
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{path}:{number}: {f'{place}: ' if place else ''}{describe_error(first)}") from None
+                raise Refusal(place=f"{path}:{number}", fault=f"bad JSON: {first['msg']}") from None
+            field = ".".join(map(str, first["loc"]))
+            raise read_error(first).below(field).at(f"{path}:{number}") from None
     if not items:
-        raise ValueError(f"{path}: holds no item; allowed: JSON Lines with {', '.join(kind.model_fields)}")
+        raise Refusal(place=path, fault="holds no item", allowed=f"JSON Lines with {', '.join(kind.model_fields)}")
     return items
 
 
 def read_parallel(paths: Sequence[str]) -> list[Written]:
     """Return pairs of the lines of two text files. Raises ValueError for an empty line, or unequal numbers of them."""
     if len(paths) != 2:
-        raise refusal("--data", ",".join(paths), "a JSON Lines file, or two text files with a comma between")
+        raise Refusal("--data", ",".join(paths), "a JSON Lines file, or two text files with a comma between")
     columns: list[list[str]] = []
     for path in paths:
         try:
             columns.append(_read(path).decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n"))
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: {error}; allowed: UTF-8") from None
+            raise Refusal(place=path, fault=str(error), allowed="UTF-8") from None
         empty = next((number for number, line in enumerate(columns[-1], start=1) if not line.strip()), None)
         if empty:
-            raise ValueError(f"{path}:{empty}: is empty; allowed: one sentence on each line")
+            raise Refusal(place=f"{path}:{empty}", fault="is empty", allowed="one sentence on each line")
     left, right = columns
     if len(left) != len(right):
-        raise ValueError(f"{paths[0]} has {len(left)} lines and {paths[1]} {len(right)}; allowed: equally many")
+        counts = f"{paths[0]} has {len(left)} lines and {paths[1]} {len(right)}"
+        raise Refusal(fault=counts, allowed="equally many")
     return [Written(prompt=prompt, reference=reference) for prompt, reference in zip(left, right, strict=True)]
 
 
@@ -255,7 +256,7 @@ def digest_file(path: str) -> str:
 def _read(path: str) -> bytes:
     place = Path(path).expanduser()
     if not place.is_file():
-        raise ValueError(f"{path}: no such file; allowed: the file of the task's items")
+        raise Refusal(place=path, fault="no such file", allowed="the file of the task's items")
     return place.read_bytes()
 
 
@@ -265,5 +266,5 @@ def _read_similarity(named: str | None) -> tuple[str, str]:
         return "", ""
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", named)
     if found is None:
-        raise refusal("--similarity", named, "owner/name@commit, the commit 40 hexadecimal digits")
+        raise Refusal("--similarity", named, "owner/name@commit, the commit 40 hexadecimal digits")
     return found[1], found[2]

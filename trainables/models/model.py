@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from records.refusals import Refusal
 from trainables.config import Precision, TrialConfig
 from trainables.group import DTYPES
 from trainables.models.loss import linear_cross_entropy
@@ -21,7 +22,7 @@ def load_model(folder: Path, precision: Precision) -> Any:
 
     disable_progress_bar()
     if not any(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder}: no *.safetensors here; allowed: a model folder with safetensors weights")
+        raise Refusal(place=str(folder), fault="no *.safetensors here", allowed="a model folder with safetensors weights")
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=DTYPES[precision],

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from records.refusals import Refusal
 from trainables.shape import ModelShape, read_model_shape
 
 UNKNOWN_UNTIL_FETCHED = "unknown until fetched"
@@ -35,13 +36,13 @@ class ModelSource(Section):
     def _one_source(self) -> "ModelSource":
         given = [name for name in ("embedded", "path", "id") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"got {' and '.join(given) or 'no source'}; allowed: exactly one of embedded, path, id")
+            raise Refusal(got=" and ".join(given) or "no source", allowed="exactly one of embedded, path, id")
         if self.id is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
-            raise ValueError(f"revision: got {self.revision!r}; allowed with an id: the commit, 40 hexadecimal digits")
+            raise Refusal("revision", repr(self.revision), "the commit, 40 hexadecimal digits", scope="with an id")
         if self.id is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.id):
-            raise ValueError(f"id: got {self.id!r}; allowed: owner/name")
+            raise Refusal("id", repr(self.id), "owner/name")
         if self.id is None and self.revision is not None:
-            raise ValueError(f"revision: got {self.revision!r}; allowed only with an id")
+            raise Refusal("revision", repr(self.revision), scope="only with an id")
         return self
 
     @property
@@ -84,13 +85,13 @@ def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
 def check_model_folder(folder: Path) -> ModelShape:
     """Return the shape of the model in a folder. Raises ValueError naming the file that is missing or not understood."""
     if not folder.is_dir():
-        raise ValueError(f"got {folder}; allowed: a folder that exists")
+        raise Refusal(got=folder, allowed="a folder that exists")
     if not (folder / "config.json").exists():
-        raise ValueError(f"got {folder}, which has no config.json; allowed: a model folder in Hugging Face format")
+        raise Refusal(got=f"{folder}, which has no config.json", allowed="a model folder in Hugging Face format")
     if not any(folder.glob(WEIGHTS)):
-        raise ValueError(f"got {folder}, which has no {WEIGHTS}; allowed: weights in safetensors")
+        raise Refusal(got=f"{folder}, which has no {WEIGHTS}", allowed="weights in safetensors")
     if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise ValueError(f"got {folder}, which has no tokenizer.json; allowed: a model folder with its tokenizer")
+        raise Refusal(got=f"{folder}, which has no tokenizer.json", allowed="a model folder with its tokenizer")
     return read_model_shape(folder)
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from records.files import write_atomically
+from records.refusals import Refusal
 from records.results import CurvePoint, RungReport
 
 log = logging.getLogger(__name__)
@@ -118,10 +119,9 @@ class Checkpoints:
                 continue
             found = checkpoint.progress
             if (found.world_size, found.zero_stage) != (world_size, zero_stage):
-                raise ValueError(
-                    f"{folder}: written with engine.workers {found.world_size} and engine.zero_stage {found.zero_stage}, "
-                    f"asked to resume with {world_size} and {zero_stage}; allowed: the same"
-                )
+                written = f"written with engine.workers {found.world_size} and engine.zero_stage {found.zero_stage}"
+                fault = f"{written}, asked to resume with {world_size} and {zero_stage}"
+                raise Refusal(place=str(folder), fault=fault, allowed="the same")
             return checkpoint
         return None
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from records.refusals import Refusal
 from trainables.config import Batch
 from trainables.corpora.tokens.folder import TRAIN_FILES
 from trainables.corpora.tokens.packing import IGNORED
@@ -25,7 +26,7 @@ class DataOrder:
         if length != batch.sequence_length:
             raise ValueError(f"{folder}: was packed for batch.sequence_length {length}, not {batch.sequence_length}")
         if self._blocks == 0:
-            raise ValueError(f"{folder / TRAIN_FILES[0]}: no block; allowed: at least one block of training text")
+            raise Refusal(place=str(folder / TRAIN_FILES[0]), fault="no block", allowed="at least one block of training text")
         self._per_step, self._seed = batch.blocks, seed
         self._epochs: dict[int, Tensor] = {}
 

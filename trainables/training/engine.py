@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from records.refusals import Refusal
 from trainables.config import TrialConfig
 from trainables.group import autocast, device_of_worker, join_group
 from trainables.models.loss import IGNORED
@@ -187,7 +188,7 @@ def micro_batches_per_worker(config: TrialConfig, world_size: int) -> int:
     """Return how many forward passes one worker makes in a step. Raises ValueError where workers cannot share a step evenly."""
     blocks = config.batch.blocks
     if blocks % world_size:
-        raise ValueError(f"batch.blocks: {blocks}: allowed: a multiple of the workers ({world_size})")
+        raise Refusal("batch.blocks", blocks, f"a multiple of the workers ({world_size})")
     return math.ceil(blocks / world_size / config.batch.micro_blocks)
 
 

@@ -107,6 +107,7 @@ def test_a_file_that_is_no_study(written: str | None, says: str, tmp_path: Path)
         ("seed", "--set seed: got no key and value; allowed: --set a.b=c"),
         ("seed=[1", "--set seed: got '[1'; allowed: a YAML value"),
         ("model.path=nowhere", "--set model.path: got"),
+        ("resources.gpus_per_worker=atuo", "--set resources.gpus_per_worker: got 'atuo'; allowed: 'auto' or a number; did"),
     ],
 )  # fmt: skip
 def test_an_override_is_named(

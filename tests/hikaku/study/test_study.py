@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from hikaku.study.identity import describe_change
-from hikaku.study.reading import StudyFileError, read_study, study_schema
+from hikaku.study.reading import read_study, study_schema
 from hikaku.study.study import Study
+from records.refusals import Refusal
 from tests.support.broken_studies import GOOD, write_surroundings
 from tests.support.tree import STUDIES
 
@@ -82,7 +83,7 @@ def test_the_japanese_study_trains_the_sources_batch(tmp_path: Path) -> None:
 
 
 def test_a_study_that_needs_own_texts_says_so() -> None:
-    with pytest.raises(StudyFileError, match=r"local.yaml:\d+: model.path: got .*my_model; allowed: a folder that exists"):
+    with pytest.raises(Refusal, match=r"local.yaml:\d+: model.path: got .*my_model; allowed: a folder that exists"):
         read_study(next(path for path in SHIPPED if path.stem == "local"))
 
 
@@ -129,7 +130,7 @@ def test_spaces_by_name_by_path_and_with_changes(good: Path) -> None:
     assert read_study(good).arms["sft"].space.names() == ("optimizer.learning_rate", "schedule.floor_share")
     good.write_text(text)
     (good.parent / "mine.yaml").write_text("\noptimizer.learning_rate: {low: 1e-3, high: 1e-5}\n")
-    with pytest.raises(StudyFileError, match=r"mine.yaml:2: arms.sft.space.optimizer.learning_rate: got low 0.001 and high 1e-05"):
+    with pytest.raises(Refusal, match=r"mine.yaml:2: arms.sft.space.optimizer.learning_rate: got low 0.001 and high 1e-05"):
         read_study(good)
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from hikaku.study.plan import make_plan
-from hikaku.study.reading import StudyFileError, read_study
+from hikaku.study.reading import read_study
+from records.refusals import Refusal
 from tests.support.texts import write_byte_model
 from tests.support.tree import STUDIES
 from trainables.corpora.sources import DataSet, read_texts
@@ -38,7 +39,7 @@ def test_texts_that_are_fetched_later_are_told_and_misspelt_ones_refused(tmp_pat
     assert note.startswith("texts of fiqa: unknown until fetched, by hf download explodinggradients/fiqa ")
     with pytest.raises(ValueError, match=r"^data\.fiqa: .*/fiqa/main/test: no such file.*; they are fetched by `hf download"):
         prepare_data(study.data, tmp_path, 512, tmp_path / "data")
-    with pytest.raises(StudyFileError, match=r"^--set data\.fiqa\.files\.train: got /absent: no such file"):
+    with pytest.raises(Refusal, match=r"^--set data\.fiqa\.files\.train: got /absent: no such file"):
         read_study(STUDIES / "fiqa.yaml", ["data.fiqa.files.train=/absent"])
 
 

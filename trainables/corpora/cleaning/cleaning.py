@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from records.refusals import Refusal
 from trainables.corpora.cleaning.articles import Pair, make_pairs
 from trainables.corpora.cleaning.clean_card import CleanCard, describe_split, order
 from trainables.corpora.cleaning.filters import Filters, truncate
@@ -150,16 +151,16 @@ def split_by_content(kept: Sequence[Kept], shares: SplitShares) -> Splits:
 
 def _check_destination(destination: Path, sources: Mapping[str, Path]) -> None:
     if inside := next((name for name, path in sources.items() if destination.absolute().is_relative_to(path.absolute())), None):
-        raise ValueError(f"{destination}: lies in the source {inside}; allowed: a folder outside the sources")
+        raise Refusal(str(destination), fault=f"lies in the source {inside}", allowed="a folder outside the sources")
     if destination.exists() and not is_clean(str(destination)) and (not destination.is_dir() or any(destination.iterdir())):
-        raise ValueError(f"{destination}: exists and was not written by hikaku prepare; allowed: a new or an empty folder")
+        raise Refusal(str(destination), fault="exists and was not written by hikaku prepare", allowed="a new or an empty folder")
 
 
 def _read_sources(sources: Mapping[str, Path], asked: Preparation, account: Account, progress: Progress) -> Iterator[Kept]:
     found = {name: find_files(str(path), asked.format) for name, path in sources.items()}
     every = Counter(file.resolve() for files in found.values() for file in files)
     if twice := next((file for file, count in every.items() if count > 1), None):
-        raise ValueError(f"{twice}: stands in two of the sources; allowed: each file once")
+        raise Refusal(str(twice), fault="stands in two of the sources", allowed="each file once")
     total, done = sum(file.stat().st_size for file in every) or 1, 0
     for (name, path), label in zip(sources.items(), _label(sources), strict=True):
         root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in found[name]]))
@@ -195,7 +196,7 @@ def _read_file(file: Path, label: str, asked: Preparation, account: Account) -> 
 
 def _refuse(item: Malformed, asked: Preparation, account: Account) -> None:
     if not asked.skip_bad:
-        raise ValueError(f"{item}; allowed: sound texts, or --skip-bad to count such and go on")
+        raise Refusal(fault=str(item), allowed="sound texts, or --skip-bad to count such and go on")
     account.skipped[item.reason] += 1
 
 
@@ -243,7 +244,8 @@ def _part_overlaps(splits: Splits, asked: Preparation, account: Account) -> None
                 account.skipped[f"overlaps {other}"] += 1
                 dropped.add(overlap.first.id)
             else:
-                raise ValueError(f"{line}; allowed: texts that are apart, --skip-bad to leave the first out, or --allow-overlap")
+                allowed = "texts that are apart, --skip-bad to leave the first out, or --allow-overlap"
+                raise Refusal(fault=line, allowed=allowed)
         splits[split] = [each for each in splits[split] if each.document.id not in dropped]
 
 
@@ -277,7 +279,8 @@ def _write(destination: Path, listings: Mapping[SplitName, str], card: CleanCard
     if is_clean(str(destination)):
         held = CleanCard.model_validate_json((destination / CLEAN_CARD).read_text(encoding="utf-8"))
         if held.digest != card.digest:
-            raise ValueError(f"{destination}: holds other texts, of digest {held.digest[:12]}; allowed: another folder, or remove it first")
+            others = f"holds other texts, of digest {held.digest[:12]}"
+            raise Refusal(str(destination), fault=others, allowed="another folder, or remove it first")
     destination.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from records.refusals import Refusal
 from trainables.corpora.reading.aozora import is_aozora, read_work
 from trainables.corpora.reading.document import Document, Fault, Malformed
 from trainables.corpora.reading.encodings import AUTO, decode, describe, detect_encoding
@@ -99,7 +100,8 @@ def _tell_format(path: Path) -> Format:
     for kind in ("text", "jsonl", "csv", "parquet"):
         if matches(path, kind):
             return kind
-    raise ValueError(f"{path}: the name tells no format; allowed: {', '.join(SUFFIXES['auto'])}, each also with .gz")
+    allowed = f"{', '.join(SUFFIXES['auto'])}, each also with .gz"
+    raise Refusal(place=str(path), fault="the name tells no format", allowed=allowed)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from records.refusals import Refusal
 from trainables.corpora.reading.formats import SUFFIXES
 
 PREFIX = "hub:"
@@ -25,7 +26,7 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
 
     asked = SOURCE.fullmatch(source)
     if asked is None:
-        raise ValueError(f"got {source!r}; allowed: hub:owner/name@commit[:config], the commit 40 hexadecimal digits")
+        raise Refusal(got=repr(source), allowed="hub:owner/name@commit[:config], the commit 40 hexadecimal digits")
     root = cache or Path(os.environ.get("HIKAKU_CACHE") or user_cache_path("hikaku")) / "data_sets"
     folder = root / source.removeprefix(PREFIX).replace("/", "--").replace(":", "--")
     if folder.is_dir():
@@ -41,11 +42,13 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
             building.rename(folder)
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the network's errors
         first = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{source}: could not be fetched: {type(error).__name__}: {first}; allowed: a commit that the hub has") from None
+        failure = f"could not be fetched: {type(error).__name__}: {first}"
+        raise Refusal(source, fault=failure, allowed="a commit that the hub has") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     if not found:
-        raise ValueError(f"{source}: has no {', '.join(SUFFIXES['auto'])} files there; allowed: another config or data set")
+        absent = f"has no {', '.join(SUFFIXES['auto'])} files there"
+        raise Refusal(source, fault=absent, allowed="another config or data set")
     return folder
 
 

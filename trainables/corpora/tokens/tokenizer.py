@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from records.refusals import as_refusal
 from trainables.corpora.sources import DataSet, Document, SplitName, Texts
 from trainables.corpora.templates import PLAIN, make_renderer
 
@@ -136,7 +137,7 @@ def _write_prompts(documents: Sequence[Document], system: str | None, template: 
         try:
             prompts.append(render(document.prompt) if document.prompt else "")
         except ValueError as error:
-            raise ValueError(f"{document.id}: {error}") from None
+            raise as_refusal(error).at(document.id) from None
     return prompts
 
 

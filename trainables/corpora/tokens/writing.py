@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from records.refusals import Refusal
 from trainables.corpora.duplicates import find_overlap
 from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
 from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
@@ -40,7 +41,7 @@ def prepare_data(  # noqa: PLR0913
     unless it is replaced, such a folder.
     """
     if not any(data_set.role == "adapt" for data_set in sets.values()):
-        raise ValueError("data: no set has role adapt; allowed: at least one, which is trained and judged on")
+        raise Refusal("data", fault="no set has role adapt", allowed="at least one, which is trained and judged on")
     texts = _read_all(sets)
     tokenizer = load_text_tokenizer(model_folder)
     request = _digest_request(sets, texts, tokenizer, sequence_length)
@@ -70,7 +71,7 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
             texts[name] = read_texts(data_set)
         except (ValueError, OSError) as error:
             hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
-            raise ValueError(f"data.{name}: {error}{hint}") from None
+            raise Refusal(f"data.{name}", fault=f"{error}{hint}") from None
     _refuse_overlap(sets, texts)
     return texts
 
@@ -84,10 +85,8 @@ def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> 
     if overlap is not None:
         name, split = next((name, split) for name, split, each in held if each is overlap.second)
         home = next(name for name, each in trained if each is overlap.first)
-        raise ValueError(
-            f"data.{name}: {overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%}); "
-            "allowed: texts that are apart, or allow_overlap: true"
-        )
+        fault = f"{overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%})"
+        raise Refusal(f"data.{name}", fault=fault, allowed="texts that are apart, or allow_overlap: true")
 
 
 def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
@@ -117,7 +116,7 @@ def _write_folder(  # noqa: PLR0913, PLR0917
         try:
             chosen = encode_splits(data_set, texts[name], tokenizer)
         except ValueError as error:
-            raise ValueError(f"data.{name}: {error}") from None
+            raise Refusal(f"data.{name}", fault=str(error)) from None
         cards[name] = _fill_card(data_set, texts[name], chosen)
         for split, documents in chosen.items():
             _write_documents(split_folder(folder, name, split), documents, with_stratum=split != "train")
