@@ -176,16 +176,16 @@ def work(order: dict[str, Any]) -> None:
     import torch
 
     from trainables.jobs import measurement
-    from trainables.jobs import trial as worker
+    from trainables.jobs.runner import run_trial
 
     os.environ["OMP_NUM_THREADS"] = str(order["threads"])
     torch.set_num_threads(order["threads"])
     for job, flat in order["jobs"]:
         config = TrialConfig.unflatten(flat)
         if job == "trial":
-            worker.run_trial(config, ask_referee(order["referee"], config.uid))
+            run_trial(config, ask_referee(order["referee"], config.uid))
         elif job == "replicate":
-            worker.run_trial(config, lambda report: True)
+            run_trial(config, lambda report: True)
             measurement.measure_scales(config)
         elif job == "base":
             measurement.measure_base(config)

@@ -22,16 +22,46 @@ def own_random_state(seed: int) -> Iterator[None]:
         yield
 
 
-def random_state() -> dict[str, Tensor]:
-    """Return the state of torch's generators, by device."""
-    state = {"random/cpu": torch.get_rng_state()}
+class RandomState:
+    """A trial's own state of torch's generators, on the CPU and on this worker's GPU.
+
+    Torch's dropout draws from generators that a whole process shares. A trial puts its state in their place while it computes and
+    takes it out afterwards, so that trials stepped in turns draw what each would draw alone.
+    """
+
+    def __init__(self, seed: int) -> None:
+        with own_random_state(seed):
+            self._states = _read_generators()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let everything within draw from this state, which moves on, and leave the process's generators as they were."""
+        outside = _read_generators()
+        _set_generators(self._states)
+        try:
+            yield
+        finally:
+            self._states = _read_generators()
+            _set_generators(outside)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state as a checkpoint keeps it, by device; outside `in_place`, within which it is out of date."""
+        return dict(self._states)
+
+    def take_up(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint's tensors; a device of which they say nothing (a CPU's checkpoint on a GPU) keeps its seed."""
+        self._states |= {name: tensors[name] for name in self._states if name in tensors}
+
+
+def _read_generators() -> dict[str, Tensor]:
+    """Return the state of torch's generators, uint8 [bytes], by device."""
+    states = {"random/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["random/cuda"] = torch.cuda.get_rng_state()
-    return state
+        states["random/cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
-def restore_random_state(tensors: Mapping[str, Tensor]) -> None:
-    """Set torch's generators as `random_state` found them."""
-    torch.set_rng_state(tensors["random/cpu"])
-    if "random/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random/cuda"])
+def _set_generators(states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["random/cpu"])
+    if "random/cuda" in states:
+        torch.cuda.set_rng_state(states["random/cuda"])

@@ -133,7 +133,7 @@ def _train(config: TrialConfig, before: Result, base: TrialConfig, shared: Mappi
     import torch
 
     from trainables.jobs.measurement import measure_base
-    from trainables.jobs.trial import run_trial
+    from trainables.jobs.runner import run_trial
 
     threads = re.search(r"(\d+) threads", before.facts.get("device", ""))
     if threads is not None:

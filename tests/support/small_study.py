@@ -14,7 +14,7 @@ from tests.support.texts import draw_texts, write_byte_model, write_jsonl
 from trainables.config import Precision, TrialConfig
 from trainables.corpora.tokens.writing import digest_data
 from trainables.jobs.measurement import measure_base
-from trainables.jobs.trial import run_trial
+from trainables.jobs.runner import run_trial
 from trainables.models.source import resolve_model
 
 LENGTH, STEP = 64, 4 * 64

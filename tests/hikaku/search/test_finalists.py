@@ -12,7 +12,7 @@ from records.results import Outcome, Result, load_result, save_result, trial_fol
 from tests.support.tiny import FULL, LORA, Referee, make_trial, write_data, write_model
 from trainables.evaluation.nats import evaluate
 from trainables.jobs.measurement import SCALES, measure_scales
-from trainables.jobs.trial import run_trial
+from trainables.jobs.runner import run_trial
 from trainables.methods.lora import Lora
 from trainables.models.model import build_model
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import trainables.jobs.runner
 import trainables.jobs.trial
 import trainables.training.engine
 from records.metrics import definition_of
@@ -23,7 +24,7 @@ from records.results import Outcome, Result, load_result
 from tests.support.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_config, make_trial, same_weights, write_data, write_model
 from trainables.corpora.tokens.folder import TRAIN_FILES
 from trainables.jobs.measurement import measure_base, open_test
-from trainables.jobs.trial import run_trial
+from trainables.jobs.runner import run_trial
 from trainables.methods.lora import Lora
 from trainables.training.engine import Engine
 
@@ -242,14 +243,14 @@ def test_another_seed_gives_another_trial(root: Path) -> None:
 @pytest.mark.parametrize("stage", [0, 1, 3])
 def test_an_ended_trial_leaves_no_model_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch, stage: int) -> None:
     built: list[weakref.ref[Any]] = []
-    original: Callable[..., Any] = trainables.jobs.trial.build_model
+    original: Callable[..., Any] = trainables.jobs.runner.build_model
 
     def build(*args: Any) -> Any:
         model = original(*args)
         built.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(trainables.jobs.trial, "build_model", build)
+    monkeypatch.setattr(trainables.jobs.runner, "build_model", build)
     result = run_trial(make_trial(root, "trial", FULL, engine={"zero_stage": stage}), Referee())
     gc.collect()
     assert isinstance(result, Result)
@@ -258,7 +259,7 @@ def test_an_ended_trial_leaves_no_model_in_memory(root: Path, monkeypatch: pytes
 
 def test_own_metrics_are_functions_of_model_and_data(root: Path) -> None:
     result = run_trial(
-        make_trial(root, "trial", own_metrics={"own/embedding_norm": "tests.trainables.jobs.test_trial:embedding_norm"}), Referee()
+        make_trial(root, "trial", own_metrics={"own/embedding_norm": "tests.trainables.jobs.test_runner:embedding_norm"}), Referee()
     )
     assert result.metrics["own/embedding_norm"] > 0
 

@@ -8,13 +8,13 @@ import pytest
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import start_processes
 
-import trainables.jobs.trial
+import trainables.jobs.runner
 import trainables.training.engine
 from records.results import Outcome, Result, RungReport, load_result
 from tests.support.tiny import FULL, RUNGS, STEP, STEPS, Referee, make_trial, same_weights, write_data, write_model
 from trainables.config import TrialConfig
 from trainables.jobs.measurement import measure_base, open_test
-from trainables.jobs.trial import run_trial
+from trainables.jobs.runner import run_trial
 
 PLAIN = {"name": "lora", "rank": 4, "alpha": 8.0}  # dropout draws on each worker: without it the numbers must be the same
 
@@ -33,17 +33,17 @@ def _work(rank: int, root: Path) -> None:
     open_test(pair)
     run_trial(_trial(root, "whole", 3, FULL, 2), Referee())
     broken = _trial(root, "broken", 3, FULL, 2)
-    ask, asked = trainables.jobs.trial.broadcast_flag, iter(range(1, 100))
+    ask, asked = trainables.jobs.runner.broadcast_flag, iter(range(1, 100))
 
     def crash_at_the_second_report(flag: bool) -> bool:
         if next(asked) == 2:
             raise KeyboardInterrupt
         return ask(flag)
 
-    trainables.jobs.trial.broadcast_flag = crash_at_the_second_report
+    trainables.jobs.runner.broadcast_flag = crash_at_the_second_report
     with pytest.raises(KeyboardInterrupt):
         run_trial(broken, Referee())
-    trainables.jobs.trial.broadcast_flag = ask
+    trainables.jobs.runner.broadcast_flag = ask
     run_trial(broken, Referee())
     run_trial(_trial(root, "pruned", 1, PLAIN, 2), _Only(rank))
     if rank == 1:
