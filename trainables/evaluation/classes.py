@@ -39,29 +39,38 @@ class ClassSums:
 
 def sum_scripts(attribution: Attribution, nats: Numbers, hits: NDArray[np.bool_]) -> ClassSums:
     """Return the sums by script from nats [tokens] and whether each token was the likeliest [tokens]; a unit is a character."""
-    classes, right = attribution.characters[:, 0], find_right(attribution.characters, hits)
-    counts = np.bincount(classes, minlength=len(SCRIPTS)).astype(float)
-    return ClassSums(nats @ attribution.script_shares, counts, counts, np.bincount(classes, right, len(SCRIPTS)).astype(float))
+    scripts = attribution.characters[:, 0]  # [characters], places in SCRIPTS
+    is_right = find_right(attribution.characters, hits)
+    characters = np.bincount(scripts, minlength=len(SCRIPTS)).astype(float)
+    right_characters = np.bincount(scripts, weights=is_right, minlength=len(SCRIPTS)).astype(float)
+    nats_by_script = nats @ attribution.script_shares  # [tokens] @ [tokens, SCRIPTS]
+    return ClassSums(nats_by_script, characters, characters, right_characters)
 
 
 def sum_scripts_by_document(attribution: Attribution, nats: Numbers, documents: pd.DataFrame) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield `nats/<script>` and `characters/<script>` [documents] from nats [tokens] and the documents' tokens and characters."""
     count = len(documents)
-    by_token, by_character = (np.repeat(np.arange(count), documents[unit]) for unit in ("tokens", "characters"))
+    document_of_token = np.repeat(np.arange(count), documents["tokens"])
+    document_of_character = np.repeat(np.arange(count), documents["characters"])
     for place, script in enumerate(SCRIPTS):
-        yield f"nats/{script}", np.bincount(by_token, nats * attribution.script_shares[:, place], count)
-        yield f"characters/{script}", np.bincount(by_character[attribution.characters[:, 0] == place], minlength=count)
+        script_nats = nats * attribution.script_shares[:, place]
+        is_of_script = attribution.characters[:, 0] == place
+        yield f"nats/{script}", np.bincount(document_of_token, script_nats, count)
+        yield f"characters/{script}", np.bincount(document_of_character[is_of_script], minlength=count)
 
 
 def sum_parts(attribution: Attribution, nats: Numbers, hits: NDArray[np.bool_]) -> ClassSums:
     """Return the sums by part of speech, of Japanese documents alone; a unit is a word."""
-    classes, right = attribution.words[:, 0], find_right(attribution.words, hits)
-    counts = np.bincount(classes, minlength=len(PARTS)).astype(float)
-    characters = attribution.word_characters.astype(float)
-    return ClassSums(nats @ attribution.part_shares, characters, counts, np.bincount(classes, right, len(PARTS)).astype(float))
+    parts = attribution.words[:, 0]  # [words], places in PARTS
+    is_right = find_right(attribution.words, hits)
+    words = np.bincount(parts, minlength=len(PARTS)).astype(float)
+    right_words = np.bincount(parts, weights=is_right, minlength=len(PARTS)).astype(float)
+    nats_by_part = nats @ attribution.part_shares  # [tokens] @ [tokens, PARTS]
+    return ClassSums(nats_by_part, attribution.word_characters.astype(float), words, right_words)
 
 
 def find_right(located: NDArray[np.int32], hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return bool [n] for units [n, 3] (class, first token, last token): whether all tokens that cover a unit are hits."""
-    misses = np.concatenate([[0], np.cumsum(~hits)])
-    return misses[located[:, 2] + 1] == misses[located[:, 1]]
+    misses_before = np.concatenate([[0], np.cumsum(~hits)])  # [tokens + 1], so that a span's misses are one difference
+    first, last = located[:, 1], located[:, 2]
+    return misses_before[last + 1] == misses_before[first]

@@ -123,20 +123,21 @@ def evaluate(model: Any, data_folder: Path, split: Split, *, rows_per_pass: int 
 def measure_tokens(model: Any, folder: Path, rows_per_pass: int = 8) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return nats [tokens] of a split's targets, document after document, and whether no other token was likelier [tokens]."""
     inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
-    wanted = np.asarray(targets) != IGNORED
-    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, 0)
+    wanted = np.asarray(targets) != IGNORED  # [rows, sequence_length]
+    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, 0)  # of each target among all targets
     device = next(model.parameters()).device
-    found = torch.zeros((2, int(wanted.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
+    totals = torch.zeros((2, int(wanted.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
     widths = inputs.shape[1] - np.argmax(wanted[:, ::-1], axis=1)  # up to the last target
     for (rows, width), counted in _own_passes(plan_passes(widths, rows_per_pass * inputs.shape[1])):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
         measured = token_nats(hidden_states(model, inputs_bt), head_weight(model), targets_bt)
         if counted:
             mask = torch.from_numpy(wanted[rows, :width]).to(device)
-            into = torch.from_numpy(places[rows, :width]).to(device)[mask]
-            for line, values in zip(found, measured, strict=True):
-                line[into] = values[mask].double()
-    nats, hits = _sum_over_workers(found).cpu().numpy()
+            columns = torch.from_numpy(places[rows, :width]).to(device)[mask]
+            for line, values in zip(totals, measured, strict=True):
+                line[columns] = values[mask].double()
+    # Each target was measured by one worker and is 0 on the others, so the sum over workers is the whole.
+    nats, hits = _sum_over_workers(totals).cpu().numpy()
     return nats, hits > 0.5
 
 
@@ -172,7 +173,7 @@ def _own_passes(passes: list[Pass]) -> list[tuple[Pass, bool]]:
     the first, uncounted.
     """
     if not _several_workers():
-        return [(each, True) for each in passes]
+        return [(one_pass, True) for one_pass in passes]
     rank, workers = dist.get_rank(), dist.get_world_size()
     rounds = -(-len(passes) // workers)
     places = [rank + workers * turn for turn in range(rounds)]

@@ -65,14 +65,16 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chu
 @torch.no_grad()
 def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> tuple[Tensor, Tensor]:
     """Return float32 nats and bool hits, both shaped like `targets`: whether no token was likelier. 0 and False where IGNORED."""
-    flat, wanted = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
-    nats = torch.empty(wanted.shape, dtype=torch.float32, device=hidden.device)
-    hits = torch.empty(wanted.shape, dtype=torch.bool, device=hidden.device)
+    hidden_td, targets_t = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
+    nats = torch.empty(targets_t.shape, dtype=torch.float32, device=hidden.device)
+    hits = torch.empty(targets_t.shape, dtype=torch.bool, device=hidden.device)
     chunk_tokens = chunk_tokens or loss_chunk_tokens(weight.shape[0])
+    # Autocast would compute the product in half precision; the caller's precision is the weights' own.
     with torch.autocast(hidden.device.type, enabled=False):
-        for start in range(0, flat.shape[0], chunk_tokens):
+        for start in range(0, hidden_td.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
-            nats[rows], _, hits[rows] = _exponentiate(_product(flat[rows], weight.T), wanted[rows])
+            logits_tv = _product(hidden_td[rows], weight.T)
+            nats[rows], _, hits[rows] = _exponentiate(logits_tv, targets_t[rows])
     return nats.reshape(targets.shape), hits.reshape(targets.shape)
 
 

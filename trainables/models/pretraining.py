@@ -130,8 +130,9 @@ def _join(tokenizer: Any, documents: Sequence[str], separator: int) -> Tokens:
 def _batch_rows(tokenizer: Any, documents: Sequence[str], separator: int, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
     passages = [Passage(np.array([separator, *tokenizer(text)["input_ids"]], np.int32)) for text in documents]
     inputs, targets, _ = cut_rows(passages, recipe.sequence_length)
-    pairs = zip(torch.from_numpy(inputs).long().split(recipe.blocks), torch.from_numpy(targets).long().split(recipe.blocks), strict=True)
-    return list(pairs)
+    input_batches = torch.from_numpy(inputs).long().split(recipe.blocks)  # [blocks, sequence_length] each
+    target_batches = torch.from_numpy(targets).long().split(recipe.blocks)
+    return list(zip(input_batches, target_batches, strict=True))
 
 
 def _train(recipe: Recipe, model: Any, streams: Mapping[str, Tokens], held_out: Sequence[Any], *, show_progress: bool) -> dict[str, Any]:

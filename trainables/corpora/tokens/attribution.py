@@ -72,7 +72,7 @@ class ByteSpans:
         self._backend = backend
         pipeline = json.loads(backend.to_str())
         self._byte_level = "ByteLevel" in json.dumps([pipeline.get("pre_tokenizer"), pipeline.get("decoder")])
-        added = {each["id"]: each["content"] for each in pipeline.get("added_tokens", [])}
+        added = {token["id"]: token["content"] for token in pipeline.get("added_tokens", [])}
         vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=True)
         self._lengths = np.zeros(max(vocabulary.values()) + 1, np.int64)
         for token, place in vocabulary.items():
@@ -147,11 +147,13 @@ def _never_empty(starts: Places, ends: Places, size: int) -> Spans:
 
 def _shares(classes: NDArray[np.integer[Any]], starts: Places, ends: Places, count: int) -> NDArray[np.float32]:
     """Return float32 [tokens, count] of bytes' classes [bytes]; a class below 0 is none."""
-    member = np.zeros((len(classes) + 1, count), np.int64)
-    rows = np.flatnonzero(classes >= 0)
-    member[rows + 1, classes[rows]] = 1
-    until = np.cumsum(member, axis=0)
-    return ((until[ends] - until[starts]) / (ends - starts)[:, None]).astype(np.float32)
+    is_member = np.zeros((len(classes) + 1, count), np.int64)
+    classified = np.flatnonzero(classes >= 0)
+    is_member[classified + 1, classes[classified]] = 1
+    bytes_before = np.cumsum(is_member, axis=0)  # [bytes + 1, count], so that a token's bytes of a class are one difference
+    bytes_of_token = bytes_before[ends] - bytes_before[starts]
+    sizes = (ends - starts)[:, None]
+    return (bytes_of_token / sizes).astype(np.float32)
 
 
 def _part_shares(words: Sequence[Word], sizes: Places, starts: Places, ends: Places) -> NDArray[np.float32]:
@@ -162,12 +164,16 @@ def _part_shares(words: Sequence[Word], sizes: Places, starts: Places, ends: Pla
 
 
 def _locate_words(words: Sequence[Word], character_ends: Places, starts: Places, ends: Places, before: int) -> NDArray[np.int32]:
-    shown = [word for word in words if word.surface.strip()]
-    if not shown:
+    """Return int32 [words, 3]: place in PARTS, first and last token; `before` is the number of tokens of earlier documents."""
+    visible = [word for word in words if word.surface.strip()]
+    if not visible:
         return np.zeros((0, 3), np.int32)
-    bounds = np.concatenate([[0], character_ends])
-    first, last = (bounds[[getattr(word, side) for word in shown]] for side in ("start", "end"))
-    return np.column_stack([[_part(word) for word in shown], _covering(starts, ends, first, last) + before]).astype(np.int32)
+    byte_of_character = np.concatenate([[0], character_ends])
+    first_bytes = byte_of_character[[word.start for word in visible]]
+    end_bytes = byte_of_character[[word.end for word in visible]]
+    covering_tokens = _covering(starts, ends, first_bytes, end_bytes) + before
+    parts = [_part(word) for word in visible]
+    return np.column_stack([parts, covering_tokens]).astype(np.int32)
 
 
 def _covering(starts: Places, ends: Places, first: Places, last: Places) -> Places:

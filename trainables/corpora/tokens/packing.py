@@ -42,8 +42,12 @@ def pack_blocks(passages: Sequence[Passage], sequence_length: int) -> Blocks:
         start = 0
         for place in places:
             inputs, targets = pieces[place]
-            here = slice(start, start := start + len(inputs))
-            packed.inputs[row, here], packed.targets[row, here], packed.positions[row, here] = inputs, targets, np.arange(len(inputs))
+            end = start + len(inputs)
+            packed.inputs[row, start:end] = inputs
+            packed.targets[row, start:end] = targets
+            packed.positions[row, start:end] = np.arange(len(inputs))  # from 0 again: attention stops at the piece's beginning
+            start = end
+        # Padding counts from 0 too, as a piece of its own: no document attends to it.
         packed.positions[row, start:] = np.arange(sequence_length - start)
     return packed
 
@@ -53,12 +57,19 @@ def cut_rows(passages: Sequence[Passage], sequence_length: int) -> tuple[Tokens,
 
     Every token that is not given is a target exactly once. Inputs are padded with 0, targets with IGNORED.
     """
-    pieces = [(owner, *piece) for owner, passage in enumerate(passages) for piece in _cut(passage, sequence_length)]
+    pieces: list[tuple[Tokens, Tokens]] = []
+    owners: list[int] = []
+    for owner, passage in enumerate(passages):
+        for piece in _cut(passage, sequence_length):
+            pieces.append(piece)
+            owners.append(owner)
     inputs = np.zeros((len(pieces), sequence_length), np.int32)
     targets = np.full((len(pieces), sequence_length), IGNORED, np.int32)
-    for row, (_, piece, wanted) in enumerate(pieces):
-        inputs[row, : len(piece)], targets[row, : len(piece)] = piece, wanted
-    return inputs, targets, np.array([owner for owner, _, _ in pieces], np.int32)
+    for row, (piece_inputs, piece_targets) in enumerate(pieces):
+        length = len(piece_inputs)
+        inputs[row, :length] = piece_inputs
+        targets[row, :length] = piece_targets
+    return inputs, targets, np.array(owners, np.int32)
 
 
 def count_padding(targets: Tokens) -> NDArray[np.int64]:
@@ -69,10 +80,12 @@ def count_padding(targets: Tokens) -> NDArray[np.int64]:
 def _cut(passage: Passage, length: int) -> Iterator[tuple[Tokens, Tokens]]:
     """Yield inputs and targets of a passage's pieces; each begins with the last token of the piece before."""
     tokens, given = passage
-    targets = tokens[1:].copy()
+    targets = tokens[1:].copy()  # every position is taught the token after it
     targets[: given - 1] = IGNORED
-    for start in range((given - 1) // length * length, len(targets), length):
-        yield tokens[start : min(start + length, len(targets))], targets[start : start + length]
+    first_piece = (given - 1) // length * length  # pieces that lie wholly in what is given would teach nothing
+    for start in range(first_piece, len(targets), length):
+        end = min(start + length, len(targets))
+        yield tokens[start:end], targets[start:end]
 
 
 def _best_fit(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -81,15 +94,15 @@ def _best_fit(lengths: Sequence[int], most: int) -> list[list[int]]:
     by_room: dict[int, list[int]] = {}  # blocks that have room, by how much
     rooms: list[int] = []  # its keys, sorted
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        found = bisect_left(rooms, lengths[place])
-        if found == len(rooms):
+        tightest = bisect_left(rooms, lengths[place])  # the least room that is enough
+        if tightest == len(rooms):
             block, room = len(blocks), most
             blocks.append([])
         else:
-            room = rooms[found]
+            room = rooms[tightest]
             block = by_room[room].pop()
             if not by_room[room]:
-                del by_room[room], rooms[found]
+                del by_room[room], rooms[tightest]
         blocks[block].append(place)
         left = room - lengths[place]
         if left and left not in by_room:
