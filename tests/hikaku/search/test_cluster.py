@@ -24,7 +24,6 @@ from records.results import Outcome, load_result, trial_folder
 from records.runs import read_study_runs
 from records.tracking import create_store
 from tests.support.stand_in import HOOK, RUNTIME_ENV, make_study, metrics_at
-from tests.support.tree import ROOT
 from trainables.config import TrialConfig
 
 MISDEEDS = "faulty/lora/0=error,faulty/full/0=nan,faulty/lora/1=diverged,faulty/full/1=death"
@@ -147,8 +146,11 @@ run_study(study, state=folder / "state", say=print)
 
 
 def start_driver(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the study in a folder that holds mere folders named as packages are, which must hide them from no process of Ray."""
+    for name in ("records", "analysis"):
+        (folder / name).mkdir(exist_ok=True)
     environment = os.environ | {"STAND_IN_SECONDS": "0.4", "STAND_IN_MISDEEDS": ""} | HOOK
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment, cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment, cwd=folder)
 
 
 def read_decisions(study: Study, folder: Path) -> dict[str, Outcome]:
