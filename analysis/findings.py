@@ -1,6 +1,5 @@
 """What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,13 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
-from analysis.statistics.finalists import Finalist, find_finalists
+from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist
 from analysis.statistics.loss_grid import read_loss_grid
 from analysis.statistics.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
-from records.runs import Run, StudyRuns
+from records.runs import Goal, Run, StudyRuns
 
-OBJECTIVE, DIRECTION = "objective", "direction"  # tags of the study's run
 LOCAL_PAGES = "http://127.0.0.1:5000"  # where `hikaku ui` serves MLflow's pages of a store that is a file
 
 
@@ -29,12 +27,12 @@ class Findings:
     @property
     def objective(self) -> str:
         """Return the metric by which trials are judged."""
-        return self.runs.parent.tags.get(OBJECTIVE, "eval/bits_per_character")
+        return self.runs.objective
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Goal:
         """Return whether the objective is minimized or maximized."""
-        return self.runs.parent.tags.get(DIRECTION, "minimize")
+        return self.runs.direction
 
     @property
     def every(self) -> list[Run]:
@@ -44,31 +42,19 @@ class Findings:
     @cached_property
     def arms(self) -> list[str]:
         """Return the arms in the order of their trials."""
-        return list(dict.fromkeys(run.tags["arm"] for run in self.runs.trials))
+        return self.runs.arms
 
     @cached_property
     def best(self) -> dict[str, Run]:
         """Return the best trial per arm: best validation objective among completed, which are feasible, trials."""
-        sign = -1.0 if self.direction == "maximize" else 1.0
-        found: dict[str, Run] = {}
-        for run in self.runs.trials:
-            value = run.metrics.get(self.objective, math.nan)
-            arm = run.tags["arm"]
-            if run.outcome == "completed" and not math.isnan(value):
-                held = found.get(arm)
-                if held is None or sign * value < sign * held.metrics[self.objective]:
-                    found[arm] = run
-        return found
+        best = {arm: choose_best(self.runs, self.runs.trials_of(arm)) for arm in self.arms}
+        return {arm: trial for arm, trial in best.items() if trial is not None}
 
     @cached_property
     def compared(self) -> dict[str, Finalist]:
         """Return the base and the best of each arm by their titles, each with the replicates that stand for it, where it has any."""
-        base = {"base": Finalist("base", self.runs.base, ())} if self.runs.base else {}
-        return base | {f"best {arm}": self._finalist(run) for arm, run in sorted(self.best.items())}
-
-    def _finalist(self, trial: Run) -> Finalist:
-        again = tuple(run for run in self.runs.replicates if run.tags.get("trial") == trial.uid and run.outcome == "completed")
-        return Finalist(trial.tags["method"], trial, again)
+        base = {"base": Finalist(self.runs.base)} if self.runs.base else {}
+        return base | {f"best {arm}": make_finalist(self.runs, trial) for arm, trial in sorted(self.best.items())}
 
     @cached_property
     def pairs(self) -> Pairs | None:
@@ -84,12 +70,12 @@ class Findings:
     @property
     def weights(self) -> dict[str, float]:
         """Return how much each metric counts in the study's score; empty where it wants none."""
-        return json.loads(self.runs.parent.tags.get("weights", "{}"))
+        return self.runs.weights
 
     @property
     def margin(self) -> float:
         """Return the share of perplexity that the study lets a method lose and still count as no worse."""
-        return float(self.runs.parent.tags.get("margin", MARGIN))
+        return MARGIN if self.runs.margin is None else self.runs.margin
 
     @cached_property
     def classes(self) -> tuple[ClassDifference, ...]:
@@ -115,8 +101,8 @@ class Findings:
     @cached_property
     def openings(self) -> int:
         """Return how often the test split was opened, counted from the log that the study's run carries."""
-        with self.runs.artifact(self.runs.parent, "openings.jsonl") as path:
-            return 0 if path is None else len(path.read_text(encoding="utf-8").splitlines())
+        path = self.runs.artifact(self.runs.parent, "openings.jsonl")
+        return 0 if path is None else len(path.read_text(encoding="utf-8").splitlines())
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -136,10 +122,9 @@ class Findings:
         found: dict[str, list[str]] = {}
         for arm in self.arms:
             values: dict[str, set[str]] = {}
-            for run in self.runs.trials:
-                if run.tags["arm"] == arm:
-                    for name, value in hyperparameters(run.params).items():
-                        values.setdefault(name, set()).add(str(value))
+            for trial in self.runs.trials_of(arm):
+                for name, value in hyperparameters(trial.params).items():
+                    values.setdefault(name, set()).add(str(value))
             found[arm] = [name for name, seen in values.items() if len(seen) > 1]
         return found
 

@@ -24,7 +24,7 @@ def load(name: str, uri: str | None = None) -> pd.DataFrame:
 
 def describe(run: Run) -> dict[str, Any]:
     """Return a run as a flat row."""
-    head = {"uid": run.uid, "arm": run.tags.get("arm"), "method": run.tags.get("method"), "outcome": run.outcome, "status": run.status}
+    head = {"uid": run.uid, "arm": run.arm or None, "method": run.method or None, "outcome": run.outcome, "status": run.status}
     return head | hyperparameters(run.params) | dict(run.metrics)
 
 

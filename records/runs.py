@@ -1,14 +1,15 @@
 """What MLflow holds of a study, read back: its runs, their metrics, their artifacts."""
 
-import contextlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from records.run_id import Kind, RunId
 
@@ -19,11 +20,19 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 UID, KIND = "hikaku.uid", "hikaku.kind"
+CONTEXT = "mlflow.data.context"  # the tag of a run's data set that holds its role
+TOOLS = ("mlflow.", "hikaku.")  # tags that begin so are MLflow's and tracking's own, not what a run is
+DEFAULT_OBJECTIVE = "eval/bits_per_character"
+Goal = Literal["minimize", "maximize"]
+History = Sequence[tuple[int, float]]  # (tokens, value) in order
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as MLflow holds it: `params` back in their types, `metrics` the last value of each."""
+    """A run as MLflow holds it: `params` back in their types, `metrics` the last value of each, `roles` by data set.
+
+    A data set's role is "adapt", "retain" or "domain", as tracking wrote it.
+    """
 
     uid: str
     kind: Kind
@@ -35,16 +44,59 @@ class Run:
     tags: Mapping[str, str]
     started: float
     ended: float | None
+    roles: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def outcome(self) -> str | None:
         """Return the outcome's word, None while the run goes on."""
         return self.tags.get("outcome")
 
+    @property
+    def reason(self) -> str:
+        """Return in one line why a run did not complete, empty where it did."""
+        return self.tags.get("reason", "")
+
+    @cached_property
+    def id(self) -> RunId:
+        """Return what the uid says."""
+        return RunId.parse(self.uid)
+
+    @property
+    def arm(self) -> str:
+        """Return the arm of a trial or a replicate, empty for the base and the study itself."""
+        return self.id.arm
+
+    @property
+    def method(self) -> str:
+        """Return the name of the method that a trial or a replicate was trained with, empty for the base and the study itself."""
+        return self.tags.get("method", "")
+
+    @property
+    def trial(self) -> str:
+        """Return the uid of the trial that a replicate repeats, empty for any other run."""
+        return str(self.id.finalist) if self.kind == "replicate" else ""
+
+    @property
+    def seed(self) -> int:
+        """Return the index of a replicate's seed; runs of one index share initialisation and data order in all arms. Others are 0."""
+        return max(self.id.seed, 0)
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Return what the run is and where it ran, by name in order: arm, device, revision, versions and the like."""
+        return {name: value for name, value in sorted(self.tags.items()) if not name.startswith(TOOLS)}
+
+    def role_of(self, data_set: str) -> str:
+        """Return the role that a data set had in this run. Raises ValueError, in one line, where none was recorded."""
+        if data_set not in self.roles:
+            known = ", ".join(self.roles) or "none"
+            raise ValueError(f"{self.uid}: MLflow holds no role of the data set {data_set!r}; it holds those of: {known}")
+        return self.roles[data_set]
+
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """A study's runs, read from one store."""
+    """A study's runs, read from one store. What its runs left there is asked for once: a second asking is answered from memory."""
 
     name: str
     uri: str
@@ -54,25 +106,105 @@ class StudyRuns:
     trials: tuple[Run, ...]
     replicates: tuple[Run, ...] = ()
 
-    @cached_property
-    def _client(self) -> Any:
-        return connect(self.uri)
+    @property
+    def objective(self) -> str:
+        """Return the metric by which trials are judged."""
+        return self.parent.tags.get("objective", DEFAULT_OBJECTIVE)
 
-    def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
+    @property
+    def direction(self) -> Goal:
+        """Return whether the objective is minimized or maximized."""
+        return "maximize" if self.parent.tags.get("direction") == "maximize" else "minimize"
+
+    @property
+    def margin(self) -> float | None:
+        """Return the share of perplexity that the study lets a method lose and still count as no worse; None where it says nothing."""
+        margin = self.parent.tags.get("margin")
+        return None if margin is None else float(margin)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Return how much each metric counts in the study's score; empty where it wants none."""
+        return json.loads(self.parent.tags.get("weights", "{}"))
+
+    @property
+    def description(self) -> str:
+        """Return what the study file says of itself."""
+        return self.parent.tags.get("description", "")
+
+    @property
+    def model(self) -> str:
+        """Return the name of the base model, empty where it was not recorded."""
+        return self.parent.tags.get("model", "")
+
+    @property
+    def arms(self) -> list[str]:
+        """Return the arms in the order of their trials."""
+        return list(dict.fromkeys(trial.arm for trial in self.trials))
+
+    def trials_of(self, arm: str) -> tuple[Run, ...]:
+        """Return an arm's trials, the earlier first."""
+        return tuple(trial for trial in self.trials if trial.arm == arm)
+
+    def replicates_of(self, trial: Run) -> tuple[Run, ...]:
+        """Return the replicates of a trial that completed, by seed."""
+        return tuple(run for run in self.replicates if run.trial == trial.uid and run.outcome == "completed")
+
+    def history(self, run: Run, metric: str) -> History:
         """Return (tokens, value) of every value a run logged of a metric, in order."""
-        return sorted((point.step, point.value) for point in self._client.get_metric_history(run.run_id, metric))
+        if metric not in run.metrics:  # a run's metrics are the last of each that it logged: nothing to ask for
+            return []
+        if (run.run_id, metric) not in self._histories:
+            self._histories[run.run_id, metric] = self._read_history(run, metric)
+        return self._histories[run.run_id, metric]
 
-    @contextlib.contextmanager
-    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
-        """Give a local copy of an artifact for a while, None where the run has none of that name."""
-        names = {item.path for item in self._client.list_artifacts(run.run_id)}
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(self._client.download_artifacts(run.run_id, name, folder)) if name in names else None
+    def artifact(self, run: Run, name: str) -> Path | None:
+        """Return a local copy of an artifact, None where the run has none of that name. It is there as long as this object."""
+        if (run.run_id, name) not in self._artifacts:
+            self._artifacts[run.run_id, name] = self._fetch_artifact(run, name)
+        return self._artifacts[run.run_id, name]
 
     def add_files(self, run: Run, folder: Path, names: Iterable[str], place: str) -> None:
         """Copy files of a folder, by their names in it, to a run's artifacts under `place`; earlier ones of the same name are replaced."""
         for name in names:
             self._client.log_artifact(run.run_id, str(folder / name), str((Path(place) / name).parent))
+        self._names.pop(run.run_id, None)  # what is remembered of this run's artifacts is of before
+        for remembered in [key for key in self._artifacts if key[0] == run.run_id]:
+            del self._artifacts[remembered]
+
+    @cached_property
+    def _client(self) -> Any:
+        return connect(self.uri)
+
+    @cached_property
+    def _histories(self) -> dict[tuple[str, str], History]:
+        return {}
+
+    @cached_property
+    def _artifacts(self) -> dict[tuple[str, str], Path | None]:
+        return {}
+
+    @cached_property
+    def _names(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def _folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="hikaku."))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # the copies go when this object does, or the process
+        return folder
+
+    def _read_history(self, run: Run, metric: str) -> History:
+        return sorted((point.step, point.value) for point in self._client.get_metric_history(run.run_id, metric))
+
+    def _fetch_artifact(self, run: Run, name: str) -> Path | None:
+        if run.run_id not in self._names:
+            self._names[run.run_id] = frozenset(item.path for item in self._client.list_artifacts(run.run_id))
+        if name not in self._names[run.run_id]:
+            return None
+        folder = self._folder / run.run_id  # runs have artifacts of the same names
+        folder.mkdir(exist_ok=True)
+        return Path(self._client.download_artifacts(run.run_id, name, str(folder)))
 
 
 def read_study_runs(name: str, uri: str) -> StudyRuns:
@@ -108,9 +240,16 @@ def _read_run(run: Any) -> Run:
         params={name: _as_value(text) for name, text in run.data.params.items()},
         metrics=dict(run.data.metrics),
         tags=tags,
+        roles=_roles_of(run),
         started=run.info.start_time / 1000,
         ended=run.info.end_time / 1000 if run.info.end_time else None,
     )
+
+
+def _roles_of(run: Any) -> dict[str, str]:
+    """Return the role of each data set of an MLflow run, as tracking tagged it."""
+    inputs = run.inputs.dataset_inputs if run.inputs else ()
+    return {given.dataset.name: tag.value for given in inputs for tag in given.tags if tag.key == CONTEXT}
 
 
 def _as_value(text: str) -> Any:

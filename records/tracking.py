@@ -16,10 +16,10 @@ from pydantic import Field
 
 from records.results import CurvePoint, Outcome, Record, RungReport
 from records.run_id import Kind, RunId
-from records.runs import KIND, UID, connect, search_runs
+from records.runs import CONTEXT, KIND, UID, connect, search_runs
 
 WRITTEN, PARENT = "hikaku.written", "mlflow.parentRunId"
-NAME, NOTE, CONTEXT = "mlflow.runName", "mlflow.note.content", "mlflow.data.context"  # as MLflow's pages show them
+NAME, NOTE = "mlflow.runName", "mlflow.note.content"  # as MLflow's pages show them
 TRAINING = ("mlflow.experimentKind", "custom_model_development")  # or MLflow's pages open on those for language agents
 BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
 STATUS: dict[Outcome | None, str] = {

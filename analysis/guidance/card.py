@@ -49,8 +49,8 @@ def make_card(runs: StudyRuns, found: Statistics, wording: Wording) -> Card:
     kind = "note" if seeds >= PROVISIONAL else "note_provisional" if seeds > 1 else "note_one_seed"
     trials = ", ".join(finalist.trial.uid for finalist in finalists.values())
     note = wording(f"card.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
-    devices = sorted({run.tags["device"] for run in runs.trials if "device" in run.tags})
-    tiers_note = wording("card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.parent.tags.get("model", "?"))
+    devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
+    tiers_note = wording("card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
     return Card(conditions, recommend(runs, wording), answer_questions(runs, found, conditions, wording), note, tiers_note)
 
 
@@ -62,7 +62,7 @@ def recommend(runs: StudyRuns, wording: Wording) -> tuple[Tier, ...]:
 def _recommend(runs: StudyRuns, gib: int, wording: Wording) -> Tier:
     fitting = [run for run in runs.trials if (peak := memory_of(run)) is not None and peak <= gib - KEPT_FREE_GIB]
     best = choose_best(runs, fitting)
-    by_method = {method: choose_best(runs, [run for run in fitting if run.tags.get("method") == method]) for method in ("lora", "full")}
+    by_method = {method: choose_best(runs, [run for run in fitting if run.method == method]) for method in ("lora", "full")}
     return Tier(gib, best, {method: run for method, run in by_method.items() if run}, _describe(best, wording))
 
 
@@ -74,4 +74,4 @@ def _describe(best: Run | None, wording: Wording) -> str:
         name: best.params.get(f"{section}.{name}", "?")
         for section, name in (("batch", "micro_blocks"), ("batch", "sequence_length"), ("model", "precision"))
     }
-    return wording("card.tier", recipe=recipe(best), method=wording.find(f"verdict.method.{best.tags['method']}"), **shown)
+    return wording("card.tier", recipe=recipe(best), method=wording.find(f"verdict.method.{best.method}"), **shown)

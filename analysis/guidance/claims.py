@@ -24,11 +24,11 @@ from analysis.statistics.finalists import (
     compare_seeds,
     find_finalists,
     has_params,
-    mean_of,
     varies_by_chance,
 )
 from analysis.statistics.learning_rates import measure_learning_rates
 from analysis.text.wording import Wording
+from records.metrics import mean_of
 from records.runs import Run, StudyRuns
 
 RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates, each a figure learning_rate/…
@@ -86,16 +86,16 @@ class _Bench:
             for each in figures_of(self.runs, self.best)
         }
         for rates in measure_learning_rates(self.runs):
-            trials = tuple(run for run in self.runs.trials if run.tags["arm"] == rates.arm)
+            trials = self.runs.trials_of(rates.arm)
             for name in RATES:
-                found.setdefault(f"learning_rate/{name}", {})[trials[0].tags["method"]] = getattr(rates, name), trials
+                found.setdefault(f"learning_rate/{name}", {})[trials[0].method] = getattr(rates, name), trials
         return found
 
     @cached_property
     def texts(self) -> str:
         """Where the training texts were taken from, as one line; empty where nothing says."""
-        with self.runs.artifact(self.runs.parent, ORIGINS) as path:
-            sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
+        path = self.runs.artifact(self.runs.parent, ORIGINS)
+        sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
         return json.dumps([each for each in sets.values() if each.get("role") == "adapt"])
 
     def judge(self, claim: Claim) -> Judged:
@@ -137,7 +137,7 @@ class _Bench:
             return (finalist.mean(claim.metric.format(key)), finalist.runs) if finalist else (None, ())
         if claim.by == "method":
             return _measure_methods(claim.metric, [finalists.get(method) for method in key.split("_over_")])
-        every = [run for run in self.runs.trials if run.tags.get("method") == claim.method]
+        every = [run for run in self.runs.trials if run.method == claim.method]
         fitting = [run for run in every if has_params(run, claim.where)] or every  # what the study did instead is told as a difference
         trials = [run for run in fitting if has_params(run, {claim.by: _plain(key)})]
         if not varies_by_chance(claim.metric):  # the same for all of them, ended early or not
@@ -148,25 +148,25 @@ class _Bench:
 
     def _has_model(self, setting: Setting) -> bool:
         """Return whether the study is of the setting's model: one from a folder goes by the folder's name."""
-        return self.runs.parent.tags.get("model", "").lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
+        return self.runs.model.lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
 
     def _differences(self, claim: Claim, setting: Setting, used: Sequence[Run]) -> list[str]:
         """Return what of this study is not as in the source, in words; of another model, that alone."""
         if not self._has_model(setting):
-            return [self.wording("claim.other_model", model=self.runs.parent.tags.get("model", "?"), wanted=setting.model)]
+            return [self.wording("claim.other_model", model=self.runs.model or "?", wanted=setting.model)]
         told: list[str] = []
         if claim.varies and setting.texts not in self.texts:
             told.append(self.wording("claim.other_texts", texts=setting.texts))
         trials = [run for run in used if run.kind != "base"]
         for run in trials:
-            recipe = setting.recipes.get(run.tags["method"], {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
+            recipe = setting.recipes.get(run.method, {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
             wanted = (setting.params if claim.varies else {}) | recipe | claim.where
             told += [
                 self.wording("claim.other_param", name=name, given=run.params[name], wanted=value)
                 for name, value in wanted.items()
                 if name in run.params and not has_params(run, {name: value})
             ]
-        if claim.gpu and any("CPU" in run.tags.get("device", "CPU") for run in trials):
+        if claim.gpu and any("CPU" in run.facts.get("device", "CPU") for run in trials):
             told.append(self.wording("claim.no_gpu"))
         return list(dict.fromkeys(told))
 

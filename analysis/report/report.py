@@ -119,16 +119,16 @@ class Report:
             objective=findings.objective,
             openings=findings.openings,
         )
-        return "\n\n".join(filter(None, [findings.runs.parent.tags.get("description", ""), told]))
+        return "\n\n".join(filter(None, [findings.runs.description, told]))
 
 
 def _trial_json(run: Run, names: Sequence[str]) -> dict[str, Any]:
     return {
         "uid": run.uid,
-        "arm": run.tags.get("arm"),
-        "method": run.tags.get("method"),
+        "arm": run.arm,
+        "method": run.method,
         "outcome": run.outcome,
-        "reason": run.tags.get("reason", ""),
+        "reason": run.reason,
         "params": hyperparameters(run.params),
         "tokens": int(run.metrics.get("train/tokens", 0)),
         "metrics": _plain(run.metrics, names),

@@ -117,20 +117,6 @@ def _influences(differences: Numbers, tokens: Numbers) -> tuple[Numbers, Numbers
     return mean, raw / leverage[..., None], shares
 
 
-def resample(differences: Numbers, tokens: Numbers, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile interval of a two-way bootstrap of one table: documents and seeds drawn again, each with replacement.
-
-    For display alone: it covers too little with few documents or seeds.
-    """
-    random = np.random.default_rng(seed)
-    documents, seeds = differences.shape
-    times_rows = random.multinomial(documents, np.full(documents, 1 / documents), draws)
-    times_columns = random.multinomial(seeds, np.full(seeds, 1 / seeds), draws)
-    means = ((times_rows @ differences) * times_columns).sum(axis=1) / (seeds * (times_rows @ tokens))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p values in the order given: the k-th smallest of m times m - k + 1, never falling, at most 1.
 

@@ -12,7 +12,7 @@ from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.finalists import Finalist
 from records.refusals import Refusal
 from records.results import DOCUMENTS_FILE
-from records.runs import Run, StudyRuns
+from records.runs import StudyRuns
 
 LEVEL = 0.95  # of intervals
 MARGIN = 0.05  # of perplexity: what a cheaper method may lose
@@ -188,10 +188,9 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
         for column in reference.columns
         if column.startswith(BY_SCRIPT) and all(column in table and not table[column].hasnans for table in (reference, *others))
     ]
-    documents = reference.assign(role=[_role_of(name, first.runs[0]) for name in reference["set"]])
-    trials = (first.trial.uid, second.trial.uid)
-    again = [run for run in runs.replicates if run.tags.get("trial") in trials]
-    lost = tuple(run.uid for run in again if int(run.tags["seed_index"]) not in seeds or run.outcome != "completed")
+    documents = reference.assign(role=[first.runs[0].role_of(name) for name in reference["set"]])
+    again = [run for run in runs.replicates if run.trial in (first.trial.uid, second.trial.uid)]
+    lost = tuple(run.uid for run in again if run.seed not in seeds or run.outcome != "completed")
     return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in kept}, lost)
 
 
@@ -215,19 +214,12 @@ def _classes(pairs: Pairs) -> Iterator[tuple[str, str, tuple[Numbers, Numbers, N
 
 def _read_tables(runs: StudyRuns, finalist: Finalist, split: str) -> Mapping[int, pd.DataFrame]:
     """Return by seed the documents of a split, of the finalist's runs that measured it."""
-    found: dict[int, pd.DataFrame] = {}
+    tables: dict[int, pd.DataFrame] = {}
     for run in finalist.runs:
-        with runs.artifact(run, DOCUMENTS_FILE) as path:
-            if path is not None:
-                table = pd.read_parquet(path, engine="pyarrow")
-                table = table[table["split"] == split].reset_index(drop=True)
-                if len(table):
-                    found[int(run.tags.get("seed_index", 0))] = table
-    return found
-
-
-def _role_of(name: str, run: Run) -> str:
-    """Return a set's role as the names of a run's metrics tell it: retained sets and domains have figures of their own."""
-    if f"retained/{name}/bits_per_byte" in run.metrics:
-        return "retain"
-    return "domain" if f"domain/{name}/perplexity" in run.metrics else "adapt"
+        path = runs.artifact(run, DOCUMENTS_FILE)
+        if path is not None:
+            table = pd.read_parquet(path, engine="pyarrow")
+            table = table[table["split"] == split].reset_index(drop=True)
+            if len(table):
+                tables[run.seed] = table
+    return tables

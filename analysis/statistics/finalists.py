@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from scipy.stats import t as student
 
+from records.metrics import mean_of, rank
 from records.runs import Run, StudyRuns
 
 METHODS = ("lora", "full")
@@ -20,9 +21,13 @@ PROVISIONAL = 5  # fewer seeds than this say so beside every verdict
 class Finalist:
     """The best trial of a method by the study's objective, and its replicates, empty where it was trained once."""
 
-    method: str
     trial: Run
-    replicates: tuple[Run, ...]
+    replicates: tuple[Run, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """Return the name of the method, empty of the base."""
+        return self.trial.method
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -31,8 +36,8 @@ class Finalist:
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Return the value of a metric, or of a parameter, per seed index; a trial without replicates is seed 0."""
-        found = {int(run.tags.get("seed_index", 0)): value_of(run, metric) for run in self.runs}
-        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+        values = {run.seed: value_of(run, metric) for run in self.runs}
+        return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
     def mean(self, metric: str) -> float | None:
         """Return the metric's mean over the seeds, of perplexity the geometric one; None where no run has it."""
@@ -44,33 +49,39 @@ def find_finalists(runs: StudyRuns, recipes: Mapping[str, Mapping[str, Any]] | N
 
     A method of which no such trial completed is left out, and with `recipes` one without a recipe.
     """
-    found: dict[str, Finalist] = {}
     anything: Mapping[str, Mapping[str, Any]] = {method: {} for method in METHODS}
-    for method, wanted in (anything if recipes is None else recipes).items():
-        candidates = [run for run in runs.trials if run.tags.get("method") == method and has_params(run, wanted)]
-        trial = choose_best(runs, candidates)
+    finalists: dict[str, Finalist] = {}
+    for method, recipe in (anything if recipes is None else recipes).items():
+        trial = choose_best(runs, [trial for trial in runs.trials if trial.method == method and has_params(trial, recipe)])
         if trial is not None:
-            replicates = tuple(
-                run for run in runs.replicates if run.tags.get("trial") == trial.uid and run.outcome == "completed" and run.metrics
-            )
-            found[method] = Finalist(method, trial, replicates)
-    return found
+            finalists[method] = make_finalist(runs, trial)
+    return finalists
+
+
+def make_finalist(runs: StudyRuns, trial: Run) -> Finalist:
+    """Return a trial as a finalist, with the replicates of it that completed."""
+    return Finalist(trial, runs.replicates_of(trial))
 
 
 def choose_setting(runs: StudyRuns, trials: Sequence[Run]) -> tuple[Run, ...]:
     """Return the completed trials of the best setting among these, by the mean objective of those that differ in their seed alone."""
     by_setting: dict[str, list[Run]] = {}
-    for run in trials:
-        if run.outcome == "completed" and math.isfinite(_objective(runs, run)):
-            setting = {name: value for name, value in run.params.items() if name != "seed"}
-            by_setting.setdefault(json.dumps(setting, sort_keys=True, default=str), []).append(run)
-    return tuple(min(by_setting.values(), key=lambda each: fmean(_objective(runs, run) for run in each), default=()))
+    for trial in _completed(runs, trials):
+        setting = {name: value for name, value in trial.params.items() if name != "seed"}
+        by_setting.setdefault(json.dumps(setting, sort_keys=True, default=str), []).append(trial)
+
+    def mean_objective(setting: Sequence[Run]) -> float:
+        mean = mean_of(runs.objective, [trial.metrics[runs.objective] for trial in setting])
+        return math.nan if mean is None else mean
+
+    ranked = rank(by_setting.values(), mean_objective, runs.direction)
+    return tuple(ranked[0]) if ranked else ()
 
 
-def choose_best(runs: StudyRuns, trials: Sequence[Run]) -> Run | None:
-    """Return the best of these trials by the study's objective, None where none completed with a finite one."""
-    done = [run for run in trials if run.outcome == "completed" and math.isfinite(_objective(runs, run))]
-    return min(done, key=lambda run: _objective(runs, run), default=None)
+def choose_best(runs: StudyRuns, trials: Iterable[Run]) -> Run | None:
+    """Return the best of these trials by the study's objective, of equals the earlier; None where none completed with a finite one."""
+    ranked = rank(_completed(runs, trials), lambda trial: trial.metrics[runs.objective], runs.direction)
+    return ranked[0] if ranked else None
 
 
 def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> int:
@@ -86,13 +97,6 @@ def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> in
     error = stdev(differences) / math.sqrt(len(differences))
     half = float(student.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
     return 0 if abs(mean) <= half else int(math.copysign(1, mean))
-
-
-def mean_of(metric: str, values: Sequence[float]) -> float | None:
-    """Return the mean of a metric's values, of perplexity the geometric one; None of no values."""
-    if len(values) > 1 and metric.endswith("/perplexity") and min(values) > 0:
-        return math.exp(fmean(map(math.log, values)))
-    return fmean(values) if values else None
 
 
 def varies_by_chance(metric: str) -> bool:
@@ -111,10 +115,9 @@ def has_params(run: Run, params: Mapping[str, Any]) -> bool:
     return all(_same(run.params.get(name), value) for name, value in params.items())
 
 
-def _objective(runs: StudyRuns, run: Run) -> float:
-    """Return the study's objective of a run so that less is better, NaN where it has none."""
-    value = run.metrics.get(runs.parent.tags.get("objective", "eval/bits_per_character"), math.nan)
-    return -value if runs.parent.tags.get("direction") == "maximize" else value
+def _completed(runs: StudyRuns, trials: Iterable[Run]) -> list[Run]:
+    """Return those of these trials that completed, which says that they kept all constraints, with a finite objective."""
+    return [trial for trial in trials if trial.outcome == "completed" and math.isfinite(value_of(trial, runs.objective))]
 
 
 def _same(given: Any, wanted: Any) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.statistics.finalists import make_finalist
 from analysis.statistics.importance import read_space
 from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
-from records.metrics import definition_of
+from records.metrics import definition_of, mean_of
 from records.refusals import Refusal
 from records.runs import Run, StudyRuns
 
@@ -95,8 +96,7 @@ def collect_points(runs: StudyRuns) -> tuple[Point, ...]:
     points: list[Point] = []
     for trial in runs.trials:
         if trial.outcome == "completed":
-            again = [each for each in runs.replicates if each.tags.get("trial") == trial.uid and each.outcome == "completed"]
-            points += _points_of(trial, again or [trial])
+            points += _points_of(trial, make_finalist(runs, trial).runs)
     return tuple(points)
 
 
@@ -132,17 +132,6 @@ def direction_of(metric: str) -> Direction:
     return direction
 
 
-def fits_card(point: Point, gib: float) -> bool:
-    """Return whether a point's training was measured to fit a GPU of so many GiB, 1 GiB kept free for the driver and CUDA's own."""
-    taken = next((point.values[name] for name in MEMORY if name in point.values), math.inf)
-    return taken <= gib - KEPT_FREE_GIB
-
-
-def trace_card_fronts(points: Sequence[Point], metrics: Sequence[str]) -> dict[int, Front | None]:
-    """Return for 12, 16, 24 and 80 GiB the front over the points that fit, None where none does."""
-    return {gib: trace_front([point for point in points if fits_card(point, gib)], metrics) for gib in TIERS_GIB}
-
-
 def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple[Score, ...]:
     """Return the points that have every weighted metric, the highest score first: sum(weight * merit) / sum(weight).
 
@@ -164,8 +153,8 @@ def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple
 def find_blind_spots(runs: StudyRuns) -> tuple[BlindSpot, ...]:
     """Return the choices of which no trial trained its whole budget: whatever they would have given, no front shows it."""
     found: list[BlindSpot] = []
-    for arm in dict.fromkeys(trial.tags["arm"] for trial in runs.trials):
-        trials = [trial for trial in runs.trials if trial.tags["arm"] == arm]
+    for arm in runs.arms:
+        trials = runs.trials_of(arm)
         for name, each in read_space(runs, arm).items():
             for value in each["attributes"].get("choices", ()):
                 ended = [trial.outcome or "running" for trial in trials if trial.params.get(name) == value]
@@ -176,7 +165,7 @@ def find_blind_spots(runs: StudyRuns) -> tuple[BlindSpot, ...]:
 
 def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
     """Return the point of a trial as trained, and one for each other scale that its runs measured."""
-    arm, shared = trial.tags["arm"], _mean_metrics(runs)
+    arm, shared = trial.arm, _mean_metrics(runs)
     as_trained = {name: value for name, value in shared.items() if not name.startswith(SCALED)}
     costs = {name: value for name, value in as_trained.items() if name.startswith(("efficiency/", "convergence/"))}
     by_scale: dict[float, dict[str, float]] = {}
@@ -191,13 +180,8 @@ def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
 def _mean_metrics(runs: Sequence[Run]) -> dict[str, float]:
     """Return each metric's mean over the runs that have it; of perplexity the geometric one, as its nats add up."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
-    return {name: _mean(name, [run.metrics[name] for run in runs if name in run.metrics]) for name in names}
-
-
-def _mean(name: str, values: Sequence[float]) -> float:
-    if name.endswith("/perplexity") and min(values) > 0:
-        return math.exp(sum(math.log(value) for value in values) / len(values))
-    return sum(values) / len(values)
+    means = {name: mean_of(name, [run.metrics[name] for run in runs if name in run.metrics]) for name in names}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _merits(values: Sequence[float], direction: Direction) -> list[float]:

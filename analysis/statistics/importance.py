@@ -28,7 +28,6 @@ EVALUATORS = {
 FEWEST = 4  # trials: with fewer, any name explains anything
 DEALS = 20  # times that values are dealt out anew
 TREES = 16  # of a forest; Optuna's 64 take four times as long for shares that differ by hundredths
-DEFAULT_OBJECTIVE = "eval/bits_per_character"
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class Importance:
     shares: Mapping[str, float]  # hyperparameter -> 0 to 1, the largest first
     chance: Mapping[str, float]  # hyperparameter -> the share that 19 in 20 deals of the values stay below
 
-    @property
-    def telling(self) -> tuple[str, ...]:
-        """Return the names whose share is above what chance alone gives."""
-        return tuple(name for name, share in self.shares.items() if share > self.chance[name])
-
 
 def measure_importances(runs: StudyRuns, evaluators: Sequence[str] = tuple(EVALUATORS)) -> tuple[Importance, ...]:
     """Return the importances in every arm: at the end, over completed trials, and where trials were pruned also at the first rung.
@@ -55,8 +49,8 @@ def measure_importances(runs: StudyRuns, evaluators: Sequence[str] = tuple(EVALU
     trials, or one whose values are all equal, has none.
     """
     found: list[Importance] = []
-    for arm in dict.fromkeys(trial.tags["arm"] for trial in runs.trials):
-        trials = [trial for trial in runs.trials if trial.tags["arm"] == arm]
+    for arm in runs.arms:
+        trials = runs.trials_of(arm)
         rungs = [int(rung) for rung in next((trial.params.get("budget.rungs") for trial in trials), None) or ()]
         for tokens in (*rungs[:1], None):
             found += _measure_arm(runs, arm, trials, tokens, evaluators)
@@ -65,13 +59,12 @@ def measure_importances(runs: StudyRuns, evaluators: Sequence[str] = tuple(EVALU
 
 def read_space(runs: StudyRuns, arm: str) -> dict[str, dict[str, Any]]:
     """Return the distributions of an arm's space as Optuna writes them in JSON, by name; empty where the study's run holds none."""
-    with runs.artifact(runs.parent, f"{arm}.json") as path:
-        return {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    path = runs.artifact(runs.parent, f"{arm}.json")
+    return {} if path is None else json.loads(path.read_text(encoding="utf-8"))
 
 
 def _measure_arm(runs: StudyRuns, arm: str, trials: Sequence[Run], tokens: int | None, evaluators: Sequence[str]) -> list[Importance]:
-    objective = runs.parent.tags.get("objective", DEFAULT_OBJECTIVE)
-    known = [(trial, value) for trial in trials if math.isfinite(value := _value_at(runs, trial, objective, tokens))]
+    known = [(trial, value) for trial in trials if math.isfinite(value := _value_at(runs, trial, tokens))]
     values = [value for _, value in known]
     space = {name: each for name, each in read_space(runs, arm).items() if name.startswith(HYPERPARAMETERS)}
     if len(known) < FEWEST or len(set(values)) < 2 or not space:
@@ -88,12 +81,12 @@ def _measure_arm(runs: StudyRuns, arm: str, trials: Sequence[Run], tokens: int |
     return found
 
 
-def _value_at(runs: StudyRuns, trial: Run, objective: str, tokens: int | None) -> float:
+def _value_at(runs: StudyRuns, trial: Run, tokens: int | None) -> float:
     """Return the objective at a rung or at the end, less being better; NaN where the trial has none."""
-    sign = -1.0 if runs.parent.tags.get("direction") == "maximize" else 1.0
+    sign = -1.0 if runs.direction == "maximize" else 1.0
     if tokens is None:
-        return sign * trial.metrics.get(objective, math.nan) if trial.outcome == "completed" else math.nan
-    return sign * dict(runs.history(trial, objective)).get(tokens, math.nan)
+        return sign * trial.metrics.get(runs.objective, math.nan) if trial.outcome == "completed" else math.nan
+    return sign * dict(runs.history(trial, runs.objective)).get(tokens, math.nan)
 
 
 def _evaluate(evaluator: str, space: Mapping[str, Any], params: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:

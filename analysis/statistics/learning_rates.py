@@ -39,7 +39,6 @@ class LearningRates:
     arm: str
     rates: tuple[float, ...]
     losses: Numbers  # [rates, seeds], at most the base's
-    diverged: int  # runs that count as the base
     best: float
     low: float
     high: float
@@ -70,9 +69,8 @@ class LearningRates:
 
 def measure_learning_rates(runs: StudyRuns) -> tuple[LearningRates, ...]:
     """Return each arm's learning rates; an arm is left out where other names than the seed varied, or fewer than three rates were tried."""
-    arms = dict.fromkeys(trial.tags["arm"] for trial in runs.trials)
-    found = (_measure_arm(runs, arm) for arm in arms)
-    return tuple(each for each in found if each is not None)
+    measured = (_measure_arm(runs, arm) for arm in runs.arms)
+    return tuple(rates for rates in measured if rates is not None)
 
 
 def describe_rates(arm: str, rates: Sequence[float], losses: Numbers, base: float) -> LearningRates:
@@ -95,7 +93,6 @@ def describe_rates(arm: str, rates: Sequence[float], losses: Numbers, base: floa
         arm=arm,
         rates=tuple(rates),
         losses=capped,
-        diverged=int(np.isnan(losses).sum()),
         best=rates[best],
         low=math.exp(low),
         high=math.exp(high),
@@ -120,8 +117,8 @@ def _measure_arm(runs: StudyRuns, arm: str) -> LearningRates | None:
     if not varied <= {RATE, SEED} or runs.base is None:
         return None
     by_rate: dict[float, dict[int, Run]] = {}
-    for trial in runs.trials:
-        if trial.tags["arm"] == arm and trial.outcome in ("completed", "diverged"):
+    for trial in runs.trials_of(arm):
+        if trial.outcome in ("completed", "diverged"):
             by_rate.setdefault(float(trial.params[RATE]), {})[int(trial.params[SEED]) if SEED in varied else 0] = trial
     rates = sorted(by_rate)
     seeds = [seed for seed in by_rate[rates[0]] if all(seed in by_rate[rate] for rate in rates)] if rates else []

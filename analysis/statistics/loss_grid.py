@@ -28,10 +28,6 @@ class Level:
     others: Mapping[str, Any]
     lost: int = 0
 
-    def mean(self, metric: str) -> float:
-        """Return a metric's mean over the runs, NaN where one lacks it."""
-        return math.fsum(value_of(run, metric) for run in self.runs) / len(self.runs) if self.runs else math.nan
-
 
 @dataclass(frozen=True)
 class LossGrid:
@@ -62,7 +58,7 @@ def lay_out(runs: StudyRuns, arm: str, name: str) -> tuple[tuple[int, ...], tupl
     that does not vary the seed every trial has its own: a level is then its best trial, and one seed says nothing of chance.
     """
     space = read_space(runs, arm)
-    trials = [trial for trial in runs.trials if trial.tags["arm"] == arm and trial.params.get(name) is not None]
+    trials = [trial for trial in runs.trials_of(arm) if trial.params.get(name) is not None]
     others = [each for each in space if each not in (name, SEED)]
     levels = [_level(value, [trial for trial in trials if trial.params[name] == value], others) for value in _order(trials, name, space)]
     kept = [level for level in levels if level is not None]
@@ -130,12 +126,10 @@ def _seed(run: Run) -> int:
 
 def _documents(runs: StudyRuns, run: Run) -> pd.DataFrame | None:
     """Return a run's validation documents of the sets that were adapted to, None where it kept none."""
-    with runs.artifact(run, DOCUMENTS_FILE) as path:
-        if path is None:
-            return None
-        table = pd.read_parquet(path, engine="pyarrow")
-    adapted = [
-        name for name in table["set"].unique() if not {f"retained/{name}/bits_per_byte", f"domain/{name}/perplexity"} & set(run.metrics)
-    ]
+    path = runs.artifact(run, DOCUMENTS_FILE)
+    if path is None:
+        return None
+    table = pd.read_parquet(path, engine="pyarrow")
+    adapted = [name for name in table["set"].unique() if run.role_of(name) == "adapt"]
     kept = table[(table["split"] == "validation") & table["set"].isin(adapted)].reset_index(drop=True)
     return kept if len(kept) else None

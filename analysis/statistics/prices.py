@@ -41,16 +41,15 @@ class Price:
 def price_trials(runs: StudyRuns) -> tuple[Price, ...]:
     """Return the price of every completed trial."""
     completed = [trial for trial in runs.trials if trial.outcome == "completed"]
-    return tuple(_price(runs, trial.uid, trial.tags["arm"], [trial]) for trial in completed)
+    return tuple(_price(runs, trial.uid, trial.arm, [trial]) for trial in completed)
 
 
 def price_search(runs: StudyRuns) -> tuple[Price, ...]:
     """Return the price of finding each arm's best: all its trials, those that were pruned or failed among them, without replicates."""
-    arms = dict.fromkeys(trial.tags["arm"] for trial in runs.trials)
-    return tuple(_price(runs, arm, arm, [trial for trial in runs.trials if trial.tags["arm"] == arm]) for arm in arms)
+    return tuple(_price(runs, arm, arm, runs.trials_of(arm)) for arm in runs.arms)
 
 
-def _price(runs: StudyRuns, name: str, arm: str, trials: list[Run]) -> Price:
+def _price(runs: StudyRuns, name: str, arm: str, trials: Sequence[Run]) -> Price:
     base = value_of(runs.base, PERPLEXITY) if runs.base else math.nan
     reached = [value for trial in trials if trial.outcome == "completed" and math.isfinite(value := value_of(trial, PERPLEXITY))]
     percent = 100 * (1 - min(reached) / base) if reached and math.isfinite(base) else None

@@ -19,7 +19,6 @@ from records.refusals import Refusal
 from records.runs import StudyRuns
 
 DRAWS = 2000
-COSTS = ("efficiency/peak_memory_gib", "efficiency/train_seconds", "efficiency/tokens_per_second", "efficiency/trainable_parameters")
 ABLATIONS = ("method.rank", "model.precision", "schedule.shape")
 Shape = Literal["knee", "flat", "straight", "unknown"]
 
@@ -33,7 +32,6 @@ class Effect:
     loss_interval: tuple[float, float]  # other documents and seeds taken into account; NaN with one seed
     difference: Difference | None
     adjusted_p: float  # of no difference from the reference, Holm's over all values; NaN for the reference
-    costs: Mapping[str, float]  # means over seeds, by metric
     others: Mapping[str, Any]  # what else varied, as chosen for this value
     lost: int  # runs that did not complete
 
@@ -76,7 +74,7 @@ class RankKnee:
     """Where more rank stops paying. `rank` is None unless `shape` is "knee"; its interval is a bootstrap's, over documents and seeds.
 
     `gain` is the nats per token by which the best rank is below the lowest, `gain_p` Holm's p that no rank is better than the lowest,
-    `bend_p` Holm's p that the curve is straight at the knee. `shares` are the bootstrap's draws that bend most at each rank.
+    `bend_p` Holm's p that the curve is straight at the knee.
     """
 
     arm: str
@@ -89,7 +87,6 @@ class RankKnee:
     gain: float
     gain_p: float
     bend_p: float
-    shares: Mapping[int, float]
 
     @property
     def sentence(self) -> str:
@@ -110,8 +107,7 @@ class RankKnee:
 
 def measure_ablations(runs: StudyRuns, names: Sequence[str] = ABLATIONS) -> tuple[Ablation, ...]:
     """Return the ablation of each of these hyperparameters in each arm that has more than one value of it with documents."""
-    arms = dict.fromkeys(trial.tags["arm"] for trial in runs.trials)
-    grids = (read_loss_grid(runs, arm, name) for arm in arms for name in names)
+    grids = (read_loss_grid(runs, arm, name) for arm in runs.arms for name in names)
     return tuple(compare_levels(grid) for grid in grids if grid is not None)
 
 
@@ -155,15 +151,13 @@ def find_rank_knee(grid: LossGrid) -> RankKnee:
         gain=float(grid.losses[0] - grid.losses.min()),
         gain_p=min(gain_p),
         bend_p=bent,
-        shares={rank: draws.count(index) / len(draws) for index, rank in enumerate(ranks[1:-1])},
     )
 
 
 def _effect(level: Level, nats: Numbers, tokens: Numbers, difference: Difference | None, adjusted_p: float) -> Effect:
     found = estimate(nats, tokens)
     low, high = found.interval(LEVEL)
-    costs = {name: value for name in COSTS if math.isfinite(value := level.mean(name))}
-    return Effect(level.value, float(found.mean), (float(low), float(high)), difference, adjusted_p, costs, level.others, level.lost)
+    return Effect(level.value, float(found.mean), (float(low), float(high)), difference, adjusted_p, level.others, level.lost)
 
 
 def _bend_weights(ranks: Sequence[int]) -> Numbers:

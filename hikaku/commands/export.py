@@ -57,9 +57,9 @@ def choose_run(runs: "StudyRuns", chosen: str) -> "Run":
     if word != "best":
         found = next((run for run in every if run.uid == chosen), None)
     else:
-        found = choose_best(runs, [run for run in runs.trials if arm in ("", run.tags["arm"])])
+        found = choose_best(runs, [run for run in runs.trials if arm in ("", run.arm)])
     if found is None:
-        arms = ", ".join(f"best:{each}" for each in dict.fromkeys(run.tags["arm"] for run in runs.trials))
+        arms = ", ".join(f"best:{name}" for name in runs.arms)
         raise Refusal("--trial", chosen, f"best, {arms}, of which one completed, or the uid of one of {len(every)} runs of {runs.name}")
     return found
 
@@ -99,10 +99,9 @@ def export_trial(runs: "StudyRuns", source: "ModelSource", state: Path, chosen: 
 
 def describe_provenance(runs: "StudyRuns", run: "Run") -> dict[str, Any]:
     """Return how a run came to be and what it measured, as plain data; where MLflow lies is left out, it may hold a password."""
-    tags = {name: value for name, value in sorted(run.tags.items()) if not name.startswith(("mlflow.", "hikaku."))}
     metrics = {name: value if math.isfinite(value) else None for name, value in sorted(run.metrics.items())}
     place = {"experiment": runs.name, "run_id": run.run_id}
-    return {"uid": run.uid, "mlflow": place, "params": dict(run.params), "metrics": metrics, "facts": tags}
+    return {"uid": run.uid, "mlflow": place, "params": dict(run.params), "metrics": metrics, "facts": dict(run.facts)}
 
 
 def _compared(agreement: "Agreement") -> Mapping[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from analysis.report.tables import Column, Table
-from analysis.statistics.finalists import Finalist
+from analysis.statistics.finalists import make_finalist
 from analysis.statistics.fronts import FRONTS, collect_points, trace_front
 from analysis.trials import hyperparameters
 from records.metrics import definition_of
@@ -36,8 +36,8 @@ FACTS = ("revision", "git_commit", "device", "precision", "data", "train_digest"
 
 def render_card(runs: StudyRuns, run: Run, source: ModelSource, kind: Kind, base: str, agreement: "Agreement") -> str:  # noqa: PLR0913, PLR0917
     """Return README.md of an exported folder, with the front matter that the hub reads. `base` is a hub id, or a folder here."""
-    method = "adapted by LoRA" if run.tags["method"] == "lora" else "fine-tuned in all its parameters"
-    described = runs.parent.tags.get("description", "")
+    method = "adapted by LoRA" if run.method == "lora" else "fine-tuned in all its parameters"
+    described = runs.description
     parts = [
         _front_matter(run, source, kind),
         f"# {run.uid}",
@@ -59,7 +59,7 @@ def _front_matter(run: Run, source: ModelSource, kind: Kind) -> str:
         **({"base_model": source.id} if source.id else {}),
         **({"license": licence} if licence in HUB_LICENCES else {"license": "other", "license_name": source.licence}),
         "pipeline_tag": "text-generation",
-        "tags": ["hikaku", run.tags["method"]],
+        "tags": ["hikaku", run.method],
     }
     return "\n".join(["---", *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in lines.items()), "---"])
 
@@ -89,10 +89,10 @@ def _loading(run: Run, source: ModelSource, kind: Kind, base: str) -> str:
 
 def _measured(runs: StudyRuns, run: Run) -> Table:
     """Return what the base and this run measured, and the mean over a finalist's replicates where there are any."""
-    again = tuple(each for each in runs.replicates if each.tags.get("trial") == run.uid and each.outcome == "completed")
-    finalist = Finalist(run.tags["method"], run, again)
-    known = [each for each in (runs.base, run, *again) if each is not None]
-    every = dict.fromkeys(name for each in known for name in each.metrics)
+    finalist = make_finalist(runs, run)
+    again = finalist.replicates
+    shown = [each for each in (runs.base, run, *again) if each is not None]
+    every = dict.fromkeys(name for each in shown for name in each.metrics)
     names = [name for wanted in MEASURED for name in every if name == wanted or (wanted.endswith("/") and name.startswith(wanted))]
     seeds = [Column(f"mean of {len(again)} other seeds")] if again else []
     rows = [
@@ -129,8 +129,8 @@ def _compared(agreement: "Agreement") -> str:
 
 def _provenance(runs: StudyRuns, run: Run) -> Iterator[tuple[str, str]]:
     yield "MLflow", f"experiment {runs.name}, run {run.run_id}"
-    yield from ((name, run.tags[name]) for name in FACTS if name in run.tags)
-    versions = [f"{name.removeprefix('version.')} {value}" for name, value in sorted(run.tags.items()) if name.startswith("version.")]
+    yield from ((name, run.facts[name]) for name in FACTS if name in run.facts)
+    versions = [f"{name.removeprefix('version.')} {value}" for name, value in run.facts.items() if name.startswith("version.")]
     yield "versions", ", ".join(versions)
     yield "seed", str(run.params.get("seed", ""))
     yield "hyperparameters", ", ".join(f"`{name}` {value}" for name, value in hyperparameters(run.params).items() if value is not None)

@@ -77,10 +77,10 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
     run, base = every[uid], runs.base
     config, before = _read_config(runs, run), _read_result(runs, run)
     assert base is not None, f"{uid} ended, and so the base was measured"
-    with runs.artifact(runs.parent, ORIGINS_FILE) as path:
-        if path is None:
-            raise Refusal("UID", f"{uid}, whose record lacks {ORIGINS_FILE}", "a study that hikaku tune has written since it keeps one")
-        origins = load_origins(path)
+    path = runs.artifact(runs.parent, ORIGINS_FILE)
+    if path is None:
+        raise Refusal("UID", f"{uid}, whose record lacks {ORIGINS_FILE}", "a study that hikaku tune has written since it keeps one")
+    origins = load_origins(path)
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         root = Path(place).expanduser().absolute() / runs.name
         shared = _make_present(origins, run, config, root)
@@ -96,15 +96,15 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
 
 
 def _read_config(runs: StudyRuns, run: Run) -> TrialConfig:
-    with runs.artifact(run, CONFIG_FILE) as path:
-        if path is None:
-            raise Refusal("UID", f"{run.uid}, whose record lacks {CONFIG_FILE}", "a run that has ended")
-        return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    path = runs.artifact(run, CONFIG_FILE)
+    if path is None:
+        raise Refusal("UID", f"{run.uid}, whose record lacks {CONFIG_FILE}", "a run that has ended")
+    return TrialConfig.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def _read_result(runs: StudyRuns, run: Run) -> Result:
-    with runs.artifact(run, RESULT_FILE) as path:
-        result = None if path is None else load_result(path.parent)
+    path = runs.artifact(run, RESULT_FILE)
+    result = None if path is None else load_result(path.parent)
     if result is None or result.outcome in (Outcome.FAILED, Outcome.OUT_OF_MEMORY):
         raise Refusal("UID", f"{run.uid}, which {run.outcome or 'has not ended'}", "a trial that measured something")
     return result
@@ -116,10 +116,10 @@ def _make_present(origins: Origins, run: Run, config: TrialConfig, root: Path) -
     from trainables.models.source import resolve_model
 
     model = resolve_model(origins.model, fetch=True)
-    _refuse_change("the model", run.tags["revision"], origins.model.revision or str(model.digest))
+    _refuse_change("the model", run.facts["revision"], origins.model.revision or str(model.digest))
     assert model.folder is not None
     card = prepare_data(origins.data, model.folder, config.batch.sequence_length, root / "data")
-    _refuse_change("the texts in tokens", run.tags["train_digest"], card.train_digest)
+    _refuse_change("the texts in tokens", run.facts["train_digest"], card.train_digest)
     return {"model": {"folder": str(model.folder)}, "data": {"folder": str(root / "data")}}
 
 

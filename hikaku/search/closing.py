@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from records.files import write_atomically
+from records.metrics import mean_of
 from records.results import SAMPLES_FILE, load_result, trial_folder
 
 EVALUATION_SHARE = "efficiency/evaluation_share"
@@ -42,9 +43,11 @@ def join_samples(folder: Path, study: str, best: Mapping[str, str]) -> None:
 
 
 def _mean_metrics(folder: Path, uids: Sequence[str]) -> dict[str, float]:
-    """Return the mean of each metric that all of the runs have."""
+    """Return the mean of each metric that all of the runs have, of perplexity the geometric one, as the report's."""
     results = [result.metrics for uid in uids if (result := load_result(trial_folder(folder, uid))) is not None]
-    return {name: sum(each[name] for each in results) / len(results) for name in results[0] if all(name in each for each in results)}
+    shared = [name for name in results[0] if all(name in metrics for metrics in results)]
+    means = {name: mean_of(name, [metrics[name] for metrics in results]) for name in shared}
+    return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def log_opening(folder: Path, uid: str) -> None:

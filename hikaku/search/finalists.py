@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from hikaku.search.pruner import ENDING, rung_attribute
 from hikaku.search.trial_store import outcome_of
+from records.metrics import rank
 from records.results import Outcome, load_result, trial_folder
 
 SEED = "seed-"
@@ -65,10 +66,10 @@ class RankCorrelation:
 
 
 def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> list[FrozenTrial]:
-    """Return the completed trials by their first objective, the best first; of equals the earlier."""
+    """Return an arm's completed trials by their first objective, the best first; of equals the earlier."""
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
-    sign = 1 if direction == "minimize" else -1
-    return sorted(completed, key=lambda trial: (sign * trial.values[0], trial.number))
+    in_order = sorted(completed, key=lambda trial: trial.number)
+    return rank(in_order, lambda trial: trial.values[0], direction)
 
 
 def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:

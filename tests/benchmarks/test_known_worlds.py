@@ -56,3 +56,13 @@ def test_the_page_says_which_settings_fail(tmp_path: Path) -> None:
     assert "old" not in text
     assert text.count("\n| ") == 1 + len(worlds.SETTINGS)
     assert "one seed in ten collapses (50 x 5)" in text.split("**Not within the bounds:**")[1]
+
+
+def test_the_bootstrap_is_about_the_mean_and_says_the_same_twice() -> None:
+    random = np.random.default_rng(3)
+    table, tokens = 100 * (0.1 + random.normal(0, 0.05, (60, 8))), np.full(60, 100.0)
+    low, high = worlds.resample(table, tokens)
+    assert (low, high) == worlds.resample(table, tokens)
+    assert low < table.sum() / (8 * tokens.sum()) < high
+    constant = worlds.resample(np.full((4, 3), 2.0), np.full(4, 10.0))
+    assert constant == pytest.approx((0.2, 0.2))

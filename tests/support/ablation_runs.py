@@ -60,6 +60,7 @@ def _trial(folder: Path, uid: str, params: Mapping[str, Any], nats: np.ndarray) 
         rungs=(RungReport(tokens=32, metrics={"eval/nats_per_token": loss}, unix_time=2.5),) if whole else (),
         metrics=metrics if whole else {},
         artifacts=(path,) if whole else (),
+        datasets={"japanese": ("0" * 64, "adapt"), "english": ("1" * 64, "retain")},
         started=2.0,
         ended=3.0,
     )

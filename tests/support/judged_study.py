@@ -45,6 +45,7 @@ def trial(arm: str, number: int) -> RunRecord:
         tokens=4000,
         curve=curve(nats),
         metrics=measure(nats, 0.9 if arm == "lora" else 0.7) | efficiency(arm, number),
+        datasets={"adapted": ("0" * 64, "adapt")},
         started=2.0,
         ended=3.0,
     )

@@ -1,9 +1,7 @@
 """Runs of a study made by hand, for what reads no store."""
 
 import json
-import tempfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,13 +32,12 @@ class MadeRuns(StudyRuns):
     def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
         return self.curves.get((run.uid, metric), [])
 
-    @contextmanager
-    def artifact(self, run: Run, name: str) -> Generator[Path | None]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            if run.kind == "study" and name in self.files:
-                path.write_text(json.dumps(self.files[name]))
-            yield path if path.exists() else None
+    def artifact(self, run: Run, name: str) -> Path | None:
+        if run.kind != "study" or name not in self.files:
+            return None
+        path = self._folder / name
+        path.write_text(json.dumps(self.files[name]))
+        return path
 
 
 def make_study(

@@ -42,7 +42,7 @@ def _card(findings: Findings, wording: Wording) -> Card:
 
 def _leaning(findings: Findings, card: Card, winner: Method | None, wording: Wording) -> Leaning:
     title = wording("card.open" if winner is None else f"card.use_{winner}")
-    arm = next((run.tags["arm"] for run in findings.best.values() if run.tags["method"] == winner), None)
+    arm = next((trial.arm for trial in findings.best.values() if trial.method == winner), None)
     items = tuple(condition.text for condition in card.conditions_for(winner))
     return Leaning(title, items, f"best {arm}" if arm else "base")
 

@@ -15,6 +15,4 @@ def picture(name: str, drawing: Drawing, wording: Wording) -> Figure:
 
 def colours_of(findings: Findings) -> dict[str, str]:
     """Return the colour of everything that is compared, by title: that of its arm, grey for the base."""
-    return {
-        title: BASE if title == "base" else colour_of(side.trial.tags["arm"], findings.arms) for title, side in findings.compared.items()
-    }
+    return {title: BASE if title == "base" else colour_of(side.trial.arm, findings.arms) for title, side in findings.compared.items()}

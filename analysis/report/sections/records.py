@@ -26,8 +26,8 @@ TRIALS = (
 
 def samples(findings: Findings, wording: Wording) -> Section | None:
     """Return what the base and the best write after the same openings; None where none was kept."""
-    with findings.runs.artifact(findings.runs.parent, SAMPLES_FILE) as path:
-        table: dict[str, list[Any]] = {"data": []} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    path = findings.runs.artifact(findings.runs.parent, SAMPLES_FILE)
+    table: dict[str, list[Any]] = {"data": []} if path is None else json.loads(path.read_text(encoding="utf-8"))
     blocks: list[Sample] = []
     for row in table["data"]:
         sample: dict[str, str] = dict(zip(table["columns"], row, strict=True))
@@ -62,12 +62,7 @@ def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> t
 def provenance(findings: Findings, wording: Wording) -> Section:
     """Return where the numbers come from: the store, the texts, the model, the versions."""
     shown = [run for run in (findings.runs.parent, findings.runs.base) if run]
-    tags = {
-        name: value
-        for run in shown
-        for name, value in run.tags.items()
-        if not name.startswith(("mlflow.", "hikaku.")) and name not in ("outcome", "description")
-    }
+    tags = {name: value for run in shown for name, value in run.facts.items() if name not in ("outcome", "description")}
     told = (
         wording("provenance.mlflow", study=findings.runs.name, uri=findings.runs.uri),
         wording("provenance.texts"),

@@ -44,5 +44,5 @@ def _explained(wording: Wording) -> tuple[Column, Column]:
 def _curves(findings: Findings, metric: str) -> list[Curve]:
     """Return the histories of a metric that have at least two points."""
     best = {run.uid for run in findings.best.values()}
-    curves = [Curve(run.uid, run.tags["arm"], findings.runs.history(run, metric), run.uid in best) for run in findings.runs.trials]
+    curves = [Curve(run.uid, run.arm, findings.runs.history(run, metric), run.uid in best) for run in findings.runs.trials]
     return [curve for curve in curves if len(curve.points) > 1]

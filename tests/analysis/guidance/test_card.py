@@ -147,7 +147,7 @@ def test_the_first_question_needs_a_verdict_and_convergence() -> None:
 
 
 def test_the_second_question_is_the_ranks() -> None:
-    knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001, {8: 1.0})
+    knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001)
     answer = make(make_two_arms(0), Statistics(knees=(knee,))).answers[1]
     assert (answer.state, answer.text) == ("answered", f"{knee.sentence}.")
     trials = [
@@ -187,9 +187,7 @@ def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told:
         for name, choices in (("schedule.shape", ["cosine", "constant"]), ("seed", list(range(5))))
     }
     runs = replace(make_study(trials, model="toy"), files={"lora.json": space}, curves=curves)
-    found = Statistics(
-        ablations=(Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, {}, 0),)),)
-    )
+    found = Statistics(ablations=(Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, 0),)),))
     answer = make(runs, found).answers[2]
     assert answer.state == "answered"
     assert told in answer.text

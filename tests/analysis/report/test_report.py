@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import analysis
-from analysis.report.figures import draw_trade_off
+from analysis.report.figures.trade_off import draw_trade_off
 from analysis.report.report import Report, build_report
 from records.results import Outcome
 from records.tracking import RunRecord, Tracker, create_store

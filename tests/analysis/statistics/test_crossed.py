@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy import optimize, stats
 
-from analysis.statistics.crossed import adjust_holm, estimate, resample
+from analysis.statistics.crossed import adjust_holm, estimate
 
 DOCUMENTS, SEEDS = 12, 5
 CELLS = tuple(product(range(DOCUMENTS), range(SEEDS)))
@@ -162,12 +162,3 @@ def test_holm_equals_a_hand_computation() -> None:
     assert nan[::2] == pytest.approx([0.04, 0.04])
     assert math.isnan(nan[1])
     assert adjust_holm([]) == []
-
-
-def test_the_bootstrap_is_about_the_mean_and_says_the_same_twice() -> None:
-    table, tokens = made(60, 8) * 100, np.full(60, 100.0)
-    low, high = resample(table, tokens)
-    assert (low, high) == resample(table, tokens)
-    assert low < estimate(table, tokens).mean < high
-    constant = resample(np.full((4, 3), 2.0), np.full(4, 10.0))
-    assert constant == pytest.approx((0.2, 0.2))

@@ -53,8 +53,7 @@ def written(uri: str, folder: Path, seeds: dict[str, int], table: Table = docume
     tracker, study = Tracker(uri), folder.name
     tracker.write(RunRecord(uid=study, kind="study", name=study, outcome=Outcome.COMPLETED, started=1.0, ended=9.0))
     for arm, method in {"lora": "lora", "sft": "full"}.items():
-        names = {"test/retained/english/bits_per_byte": 1.0, "retained/english/bits_per_byte": 1.0, "domain/finance/perplexity": 9.0}
-        metrics = {"eval/bits_per_character": 5.0} | names
+        metrics = {"eval/bits_per_character": 5.0}
         uids = [f"{study}/{arm}/0", *(f"{study}/{arm}/0/seed-{seed}" for seed in range(seeds[method]))]
         for place, uid in enumerate(uids):
             path = folder / method / str(place) / DOCUMENTS_FILE
@@ -70,6 +69,7 @@ def written(uri: str, folder: Path, seeds: dict[str, int], table: Table = docume
                     outcome=Outcome.COMPLETED,
                     metrics=metrics,
                     artifacts=(path,),
+                    datasets={name: (str(place) * 64, role) for place, (name, role) in enumerate(SETS.items())},
                     started=2.0,
                     ended=3.0,
                 )

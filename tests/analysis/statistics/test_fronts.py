@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.statistics.fronts import Point, collect_points, find_blind_spots, fits_card, score_points, trace_card_fronts, trace_front
+from analysis.statistics.fronts import collect_points, find_blind_spots, score_points, trace_front
 from analysis.statistics.pareto import Direction, find_front, find_knee
 from analysis.statistics.prices import price_search, price_trials
 from records.results import Outcome
@@ -84,18 +84,6 @@ def test_a_front_over_two_metrics_in_their_directions(runs: StudyRuns) -> None:
         trace_front(collect_points(runs), ["train/tokens"])
     with pytest.raises(KeyError):
         trace_front(collect_points(runs), ["eval/perplexities"])
-
-
-def test_fronts_by_size_of_gpu(runs: StudyRuns) -> None:
-    points = collect_points(runs)
-    fronts = trace_card_fronts(points, [MEMORY, QUALITY])
-    assert list(fronts) == [12, 16, 24, 80]
-    arms = {gib: {point.arm for point in front.points} if front else set() for gib, front in fronts.items()}
-    assert arms == {12: {"lora"}, 16: {"lora"}, 24: {"lora", "sft"}, 80: {"lora", "sft"}}
-    edge = Point("a", "lora", {MEMORY: 11.0})
-    assert fits_card(edge, 12)
-    assert not fits_card(Point("a", "lora", {MEMORY: 11.0, "efficiency/reserved_memory_gib": 11.5}), 12)
-    assert not fits_card(Point("a", "lora", {}), 80)  # never measured
 
 
 def test_scores_follow_the_users_weights(runs: StudyRuns) -> None:

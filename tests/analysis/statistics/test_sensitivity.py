@@ -35,7 +35,6 @@ def test_a_bend_is_found_with_its_interval() -> None:
     assert (found.shape, found.rank) == ("knee", 16)
     assert found.interval is not None
     assert found.interval[0] <= 16 <= found.interval[1]
-    assert sum(found.shares.values()) == pytest.approx(1.0)
     assert found.gain == pytest.approx(0.32, abs=0.03)
     assert "knee at rank 16 (95 % interval" in found.sentence
     assert "provisional" not in found.sentence
@@ -116,7 +115,6 @@ def test_a_rank_study_is_read_from_mlflow(tmp_path: Path) -> None:
     assert found.rank == 16
     assert "3 seeds, 10 documents; provisional" in found.sentence
     (ablation,) = measure_ablations(runs)
-    assert ablation.effects[0].costs == {"efficiency/peak_memory_gib": 2.0, "efficiency/train_seconds": 60.0}
     assert [effect.value for effect in ablation.effects] == list(RANKS)
 
 
