@@ -13,6 +13,7 @@ from analysis.statistics.loss_grid import read_loss_grid
 from analysis.statistics.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
+from records.run_id import RunId
 from records.runs import Goal, Run, StudyRuns
 
 LOCAL_PAGES = "http://127.0.0.1:5000"  # where `hikaku ui` serves MLflow's pages of a store that is a file
@@ -144,7 +145,7 @@ class Findings:
 
 def short(uid: str) -> str:
     """Return what a trial is called within its study: arm/number."""
-    return uid.split("/", 1)[1]
+    return RunId.parse(uid).short
 
 
 def recipe(run: Run) -> str:

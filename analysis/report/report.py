@@ -16,6 +16,7 @@ from analysis.report.sections import answer, card, claims, classes, difference, 
 from analysis.report.sections.pictures import colours_of
 from analysis.text.wording import Wording, read_wording
 from analysis.trials import hyperparameters
+from records.run_id import RunId
 from records.runs import Run, read_study_runs
 
 ALWAYS = (
@@ -60,7 +61,7 @@ class Report:
         """Return the sections that there is something to say in."""
         findings, wording = self.findings, self.wording
         sections = (section(findings, wording) for section in SECTIONS)
-        links = {short(uid): url for uid, url in findings.urls.items() if uid.count("/") > 1}
+        links = {short(uid): url for uid, url in findings.urls.items() if RunId.parse(uid).level > 1}
         kept = tuple(section for section in sections if section)
         return Document(findings.runs.name, self._lead(), kept, links | findings.urls, colours_of(findings), wording.language)
 
