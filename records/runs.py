@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from records.refusals import Refusal
 from records.run_id import Kind, RunId
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -87,10 +88,9 @@ class Run:
         return {name: value for name, value in sorted(self.tags.items()) if not name.startswith(TOOLS)}
 
     def role_of(self, data_set: str) -> str:
-        """Return the role that a data set had in this run. Raises ValueError, in one line, where none was recorded."""
+        """Return the role that a data set had in this run. Raises ValueError, in one line, where MLflow holds none."""
         if data_set not in self.roles:
-            known = ", ".join(self.roles) or "none"
-            raise ValueError(f"{self.uid}: MLflow holds no role of the data set {data_set!r}; it holds those of: {known}")
+            raise Refusal(self.uid, fault=f"MLflow holds no role of the data set {data_set!r}", allowed=", ".join(self.roles) or "none")
         return self.roles[data_set]
 
 
