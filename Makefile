@@ -42,8 +42,10 @@ format: setup  ## format and mend what ruff can
 docs: setup  ## write the generated pages of docs/
 	$(BIN)/python -m records.metrics > docs/metrics.md
 
-benchmarks: setup  ## measure one training step on this machine and write docs/benchmarks.md
+benchmarks: setup  ## measure this machine and write every measured table of docs/; takes long, and needs a machine that does nothing else
 	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md
+	$(BIN)/python benchmarks/evaluation.py --write docs/benchmarks.md
+	$(BIN)/python benchmarks/known_worlds.py --write docs/statistics.md
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

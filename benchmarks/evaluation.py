@@ -11,9 +11,7 @@ import argparse
 import json
 import math
 import platform
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from benchmarks.page import describe_command, write_between
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet
 from trainables.corpora.tokens.attribution import attribute, load_attribution
@@ -35,6 +34,7 @@ from trainables.evaluation.nats import evaluate, plan_passes
 from trainables.models.embedded import ensure_embedded
 from trainables.models.loss import linear_cross_entropy
 from trainables.models.model import head_weight, hidden_states, load_model
+from trainables.models.recipes import RECIPES
 
 SEQUENCE, ROWS = 256, 8
 START, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
@@ -43,13 +43,14 @@ START, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
 def main() -> None:
     """Measure both sides, and print or write the table."""
     parser = argparse.ArgumentParser(description=cast("str", __doc__).splitlines()[0])
+    parser.add_argument("--base", choices=list(RECIPES), default="small", help="which of the embedded models")
     parser.add_argument("--tokens", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--write", type=Path, help="a page that has the markers of this benchmark")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    base = ensure_embedded()
+    base = ensure_embedded(recipe=RECIPES[options.base])
     with tempfile.TemporaryDirectory() as folder:
         data, preparing = prepare(base, Path(folder), options.tokens)
         model = load_model(base, "fp32").eval()
@@ -63,14 +64,11 @@ def main() -> None:
                 found[side] = run()
                 seconds[side].append(time.perf_counter() - began)
         assert math.isclose(found["plain"], found["ours"], rel_tol=1e-6), f"the sides disagree: {found}"
-    table = render_table(options.tokens, preparing, {side: statistics.median(times[1:]) for side, times in seconds.items()})
+    table = render_table(options.base, options.tokens, preparing, {side: statistics.median(times[1:]) for side, times in seconds.items()})
     if options.write is None:
         print(table)  # noqa: T201
         return
-    text = options.write.read_text(encoding="utf-8")
-    command = f"Measured by `python {shlex.join(sys.argv)}`."
-    written = f"{text[: text.index(START)]}{START}\n\n{command}\n\n{table}\n\n{text[text.index(END) :]}"
-    options.write.write_text(written, encoding="utf-8")
+    write_between(options.write, START, END, f"{describe_command()}.\n\n{table}")
 
 
 def prepare(base: Path, folder: Path, tokens: int) -> tuple[Path, float]:
@@ -117,11 +115,11 @@ def plain(model: Any, data: Path) -> float:
     return math.exp(nats / int((targets != IGNORED).sum()))
 
 
-def render_table(tokens: int, preparing: float, seconds: dict[str, float]) -> str:
+def render_table(base: str, tokens: int, preparing: float, seconds: dict[str, float]) -> str:
     """Return a markdown table with the machine and the ratio."""
     return "\n".join(
         [
-            f"{tokens:,} tokens of Japanese, the embedded base, fp32; {platform.machine()} CPU, {torch.get_num_threads()} threads, "
+            f"{tokens:,} tokens of Japanese, the embedded {base} base, fp32; {platform.machine()} CPU, {torch.get_num_threads()} threads, "
             f"torch {torch.__version__}.",
             "",
             "| evaluation | seconds | beside plain |",

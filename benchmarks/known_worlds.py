@@ -11,7 +11,6 @@ same is counted for an estimator that knows of no seeds, which must fail, and fo
 
 import argparse
 import math
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.statistics.crossed import Numbers, estimate
+from benchmarks.page import describe_command, write_between
 
 START, END = "<!-- known worlds: begin -->", "<!-- known worlds: end -->"
 MARGIN = math.log(1.05)  # nats per token
@@ -208,9 +208,7 @@ def main() -> None:
         print(_row(*counted[-1]), flush=True)  # noqa: T201
     table = render(counted, options.worlds, options.bootstrap_worlds)
     if options.write:
-        page = options.write.read_text(encoding="utf-8")
-        before, after = page.split(START)[0], page.split(END)[1]
-        options.write.write_text(f"{before}{START}\n\n{table}\n{END}{after}", encoding="utf-8")
+        write_between(options.write, START, END, table)
     kept = all(ours.keeps_bounds for setting, ours, _, _ in counted if setting.promised)
     blind_fails = any(not blind.keeps_bounds for setting, _, blind, _ in counted if setting.promised)
     sys.exit(0 if kept and blind_fails else 1)
@@ -218,10 +216,9 @@ def main() -> None:
 
 def render(counted: Sequence[Counted], worlds: int, bootstrap_worlds: int) -> str:
     """Return the table and the list of settings in which a bound is not kept."""
-    command = shlex.join(["python", "benchmarks/known_worlds.py", *sys.argv[1:]])
     failing = [f"{setting.name} ({setting.documents} x {setting.seeds})" for setting, ours, *_ in counted if not ours.keeps_bounds]
     lines = [
-        f"Measured by `{command}`: {worlds:,} worlds per setting and truth, {bootstrap_worlds:,} for the bootstrap.",
+        f"{describe_command()}: {worlds:,} worlds per setting and truth, {bootstrap_worlds:,} for the bootstrap.",
         "All in %; the last two columns are the coverage of an estimator that ignores seeds, and of a two-way bootstrap.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -230,7 +227,7 @@ def render(counted: Sequence[Counted], worlds: int, bootstrap_worlds: int) -> st
         "",
         f"**Not within the bounds:** {'; '.join(failing) or 'none'}.",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _row(setting: Setting, ours: Rates, blind: Rates, resampled: float) -> str:

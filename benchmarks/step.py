@@ -12,9 +12,7 @@ Needs torch, transformers and peft alone: no Ray, no DeepSpeed.
 import argparse
 import gc
 import platform
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from typing import Any, cast
 
 import torch
 
+from benchmarks.page import describe_command, write_between
 from trainables.costs import GIB, flops_per_token
 from trainables.group import DTYPES
 from trainables.methods.full import Full
@@ -30,11 +29,11 @@ from trainables.methods.lora import Lora
 from trainables.models.loss import linear_cross_entropy
 from trainables.models.model import head_weight, hidden_states
 from trainables.models.pretraining import build_qwen2
+from trainables.models.recipes import RECIPES, embedded_shape
 from trainables.shape import ModelShape, read_model_shape
 from trainables.training.live_tensors import LiveTensors, storage_bytes
 
-SHAPES = {
-    "small": ModelShape(128, 6, 4, 2, 32, 352, 2000, tied_embeddings=True, attention_bias=True, context=1024),
+SHAPES = {name: embedded_shape(recipe) for name, recipe in RECIPES.items()} | {
     "qwen2.5-0.5b": ModelShape(896, 24, 14, 2, 64, 4864, 151_936, tied_embeddings=True, attention_bias=True, context=32_768),
 }
 # Dense bf16 peaks without sparsity, from the vendors' data sheets.
@@ -85,22 +84,32 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.write is not None:
-        few_layers = replace(SHAPES["qwen2.5-0.5b"], layers=2)
-        cases = [
-            Case("small", SHAPES["small"], 8, 256, "fp32", False, options.steps),
-            Case("qwen2.5-0.5b with 2 layers", few_layers, 1, 512, "fp32", False, max(3, options.steps // 2)),
-        ]
-        write_page(options.write, [render_table(case, measure(case)) for case in cases])
+        tables = [measure_table(case) for case in cases_of_page(options.steps)]
+        write_between(options.write, START, END, "\n\n".join([f"{describe_command()}.", *tables]))
         return
     shape = SHAPES[options.shape] if options.shape in SHAPES else read_model_shape(Path(options.shape))
     shape = replace(shape, layers=options.layers) if options.layers else shape
     case = Case(options.shape, shape, options.rows, options.length, options.precision, options.checkpointing, options.steps)
-    print(render_table(case, measure(case)))  # noqa: T201
+    print(measure_table(case))  # noqa: T201
 
 
-def measure(case: Case) -> list[Measured]:
-    """Return both sides of both methods; sides alternate step by step, so that what the machine does besides falls on both."""
+def cases_of_page(steps: int) -> list[Case]:
+    """Return what docs/benchmarks.md shows of a CPU: the embedded model, and as much of a real one as is quick there."""
+    few_layers = replace(SHAPES["qwen2.5-0.5b"], layers=2)
+    return [
+        Case("small", SHAPES["small"], rows=8, length=256, precision="fp32", checkpointing=False, steps=steps),
+        Case("qwen2.5-0.5b", few_layers, rows=1, length=512, precision="fp32", checkpointing=False, steps=max(3, steps // 2)),
+    ]
+
+
+def measure_table(case: Case) -> str:
+    """Return a case's table, measured now."""
     device, peak = find_device(case.precision)
+    return render_table(case, measure(case, device, peak), device, peak)
+
+
+def measure(case: Case, device: torch.device, peak: float) -> list[Measured]:
+    """Return both sides of both methods; sides alternate step by step, so that what the machine does besides falls on both."""
     results: list[Measured] = []
     for name, method in METHODS.items():
         sides = {side: Side(case, method, device, loss) for side, loss in (("hikaku", our_loss), ("transformers + PEFT", their_loss))}
@@ -211,13 +220,14 @@ def measure_peak(device: torch.device, precision: str, size: int = 2048) -> floa
     return 2 * size**3 / min(times())
 
 
-def render_table(case: Case, results: list[Measured]) -> str:
-    """Return a markdown table with the device's name and what it means."""
-    device, peak = find_device(case.precision)
+def render_table(case: Case, results: list[Measured], device: torch.device, peak: float) -> str:
+    """Return a markdown table with the device's name and the model's sizes."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     checkpointing = ", activation checkpointing" if case.checkpointing else ""
+    sizes = f"{case.shape.layers} layers of {case.shape.hidden}, {case.shape.parameters():,} parameters"
+    what = f"**{case.shape_name}** ({sizes}), {case.rows} x {case.length} tokens, {case.precision}{checkpointing}"
     lines = [
-        f"**{case.shape_name}**, {case.rows} x {case.length} tokens, {case.precision}{checkpointing}; {name}, torch {torch.__version__}.",
+        f"{what}; {name}, torch {torch.__version__}.",
         f"Peak taken as {peak / 1e9:,.0f} GFLOP/s.",
         "",
         "| method | side | tokens/s | share of peak | weights GiB | gradients GiB | optimizer GiB | extra at peak GiB | speed, ours over theirs | extra, theirs over ours |",  # noqa: E501
@@ -233,14 +243,6 @@ def render_table(case: Case, results: list[Measured]) -> str:
             memory = f"{each.weights_gib:.3f} | {each.gradients_gib:.3f} | {each.optimizer_gib:.3f} | {each.extra_gib:.3f}"
             lines.append(f"| {each.method} | {each.side} | {each.tokens_per_second:,.0f} | {each.peak_share:.1%} | {memory} | {ratios} |")
     return "\n".join(lines)
-
-
-def write_page(page: Path, tables: list[str]) -> None:
-    """Put the tables between the page's markers; what a person wrote around them stays."""
-    text = page.read_text(encoding="utf-8")
-    before, after = text[: text.index(START)], text[text.index(END) :]
-    command = f"Measured by `python {shlex.join(sys.argv)}`."
-    page.write_text(f"{before}{START}\n\n{command}\n\n" + "\n\n".join(tables) + f"\n\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

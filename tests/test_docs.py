@@ -1,0 +1,57 @@
+"""What the pages of docs/ quote of the code is there."""
+
+import ast
+import re
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.house import House
+from tests.support.tree import ROOT
+
+TROUBLES = ROOT / "docs" / "troubleshooting.md"
+GAP = "…"  # stands for what a message fills in, in the page and here; in the page a bare N does as well
+
+
+def say_all() -> set[str]:
+    """Return every string of the code and of the text files, with a gap where something is filled in."""
+    said: set[str] = set()
+    for tree in House().trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                said.add("".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said.add(node.value)
+    for file in (ROOT / "analysis" / "text").glob("*.yaml"):
+        said |= {re.sub(r"\{[^}]*\}", GAP, text) for text in _texts(YAML(typ="safe").load(file.read_text(encoding="utf-8")))}
+    return said
+
+
+def _texts(tree: object) -> list[str]:
+    if isinstance(tree, dict):
+        return [text for value in tree.values() for text in _texts(value)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [str(tree)]
+
+
+def is_said(message: str, said: set[str]) -> bool:
+    """Return whether a string of the code holds the message; the key before a colon may be put there by the refusal's own class."""
+    pattern = re.escape(re.sub(r"\bN\b", GAP, message)).replace(GAP, ".*")
+    return any(re.search(f"(?s){wanted}", text) for wanted in (pattern, re.sub(r"^\w+:\\ ", "", pattern)) for text in said)
+
+
+@pytest.fixture(scope="module")
+def said() -> set[str]:
+    return say_all()
+
+
+def test_every_message_that_the_page_of_troubles_quotes_exists(said: set[str]) -> None:
+    rows = [line.split("|")[1] for line in TROUBLES.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    quoted = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) >= 8
+    assert [message for message in quoted if not is_said(message, said)] == []
+
+
+def test_a_message_that_is_no_longer_said_is_found(said: set[str]) -> None:
+    assert is_said("MLflow at … still lacks N runs", said)
+    assert not is_said("MLflow at … did not take N runs", said)
+    assert not is_said("storage: SQLite does not serve N planets", said)
