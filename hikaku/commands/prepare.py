@@ -14,11 +14,11 @@ from rich.table import Table
 from records.refusals import Refusal, find_near, refuse_name
 from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Preparation, prepare_folder
-from trainables.corpora.cleaning.filters import Language
+from trainables.corpora.cleaning.filters import Filters, Language
 from trainables.corpora.cleaning.normalisation import FOLDS, Fold
-from trainables.corpora.reading.formats import Format
+from trainables.corpora.reading.formats import Format, Reading
 from trainables.corpora.reading.hub import PREFIX, fetch_data_set
-from trainables.corpora.sources import SplitShares
+from trainables.corpora.sources import SplitShares, check_encoding
 
 
 def run_preparation(sources: Sequence[str], destination: Path, asked: Preparation, licences: Sequence[str]) -> CleanCard:
@@ -136,17 +136,8 @@ def prepare(  # noqa: PLR0913, PLR0917
     as_json: Annotated[bool, typer.Option("--json", help="print the card")] = False,
 ) -> None:
     """Prepare texts of any kind: one clean folder of train, validation and test, with a card that accounts for every document."""
-    pass
-    from trainables.corpora.cleaning.cleaning import Preparation
-    from trainables.corpora.cleaning.filters import Filters
-    from trainables.corpora.sources import check_encoding
-
     asked = Preparation(
-        format=format,
-        encoding=check_encoding(encoding),
-        documents=documents,
-        text_field=text_field,
-        prompt_field=prompt_field,
+        reading=Reading(format, check_encoding(encoding), documents, text_field, prompt_field),
         fold=read_folds(fold),
         truncate=truncate,
         filters=Filters(shortest, longest, language, language_share, most_repeated, quality),

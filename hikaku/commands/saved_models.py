@@ -12,7 +12,7 @@ from trainables.config import TrialConfig
 from trainables.models.source import WEIGHTS, check_model_folder, digest_folder
 
 if TYPE_CHECKING:
-    from trainables.corpora.tokens.writing import Tokenizer
+    from trainables.corpora.tokens.tokenizer import Tokenizer
 
 RUN = r"base|[^/]+/\d+(/seed-\d+)?"  # what stands behind the study's name in a uid
 

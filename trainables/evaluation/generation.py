@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from records.refusals import Refusal
-from trainables.corpora.tokens.writing import Tokenizer
+from trainables.corpora.tokens.tokenizer import Tokenizer
 from trainables.randomness import derive_seed, own_random_state
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from records.files import write_atomically
 from records.results import SAMPLES_FILE
 from trainables.corpora.tokens.folder import load_card, split_folder
-from trainables.corpora.tokens.writing import load_text_tokenizer
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
 
 DOCUMENTS, OPENING_CHARACTERS, NEW_TOKENS, EXPECTED_CHARACTERS = 3, 40, 48, 200

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from records.refusals import Refusal
-from trainables.corpora.tokens.writing import Tokenizer
+from trainables.corpora.tokens.tokenizer import Tokenizer
 from trainables.evaluation.tasks import Continuation, Score
 from trainables.models.loss import IGNORED, token_nats
 from trainables.models.model import head_weight, hidden_states

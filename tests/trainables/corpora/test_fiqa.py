@@ -17,7 +17,8 @@ from tests.support.tree import STUDIES
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.corpora.tokens.folder import TRAIN_FILES, split_folder
 from trainables.corpora.tokens.packing import IGNORED, count_padding
-from trainables.corpora.tokens.writing import load_text_tokenizer, prepare_data
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
+from trainables.corpora.tokens.writing import prepare_data
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 

@@ -8,7 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from tests.support.texts import write_byte_model
-from trainables.corpora.tokens.writing import Tokenizer, load_text_tokenizer
+from trainables.corpora.tokens.tokenizer import Tokenizer, load_text_tokenizer
 from trainables.evaluation.generation import generate
 from trainables.methods.lora import Lora
 from trainables.models.model import load_model

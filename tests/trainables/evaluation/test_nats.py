@@ -22,7 +22,8 @@ from trainables.corpora.language.scripts import SCRIPTS
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.corpora.tokens.attribution import load_attribution
 from trainables.corpora.tokens.folder import Split, load_card
-from trainables.corpora.tokens.writing import load_text_tokenizer, prepare_data
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
+from trainables.corpora.tokens.writing import prepare_data
 from trainables.evaluation.documents import COLUMNS, read_documents, write_documents
 from trainables.evaluation.nats import evaluate, perplexity
 from trainables.models.model import load_model

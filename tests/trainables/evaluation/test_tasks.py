@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from records.metrics import definition_of
-from trainables.corpora.tokens.writing import load_text_tokenizer
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation import similarity
 from trainables.evaluation.generation import generate
 from trainables.evaluation.scoring import ModelScorer

@@ -11,7 +11,8 @@ import torch
 
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet, read_texts
-from trainables.corpora.tokens.writing import load_text_tokenizer, prepare_data
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
+from trainables.corpora.tokens.writing import prepare_data
 from trainables.evaluation.nats import evaluate
 from trainables.models.embedded import embedded_digest, embedded_folder, ensure_embedded, pretraining_texts
 from trainables.models.model import count_parameters, load_model

@@ -25,6 +25,7 @@ from trainables.corpora.reading.document import Document
 Kind = Literal["definition", "overview", "section", "detail", "naming", "contents"]
 LONGEST_ANSWER = 400  # characters
 LONGEST_HEADING = 30
+IN_LANGUAGE = 0.5  # of an article's letters, at least: what it is asked about in
 MARKED_HEADING = re.compile(r"(?:(={2,6})\s*(?P<wiki>[^=\n]+?)\s*\1|#{1,6}\s+(?P<markdown>.+?)|[■◆●]\s*(?P<sign>.+?))\s*$")
 SENTENCE = re.compile(r"[^\n]*?(?:[。．！？!?]+[」』）)\"”’]*(?![と、])|\.[)\"”’]*(?=\s)|\n|$)")
 ENDS = tuple("。．.！？!?、,：:;；")
@@ -149,9 +150,9 @@ def _lines(text: str) -> Iterator[tuple[Span, str]]:
 
 
 def _choose_language(text: str) -> dict[Kind, tuple[str, ...]] | None:
-    if measure_language(text, "japanese") >= 0.5:
+    if measure_language(text, "japanese") >= IN_LANGUAGE:
         return JAPANESE
-    return ENGLISH if measure_language(text, "english") >= 0.5 else None
+    return ENGLISH if measure_language(text, "english") >= IN_LANGUAGE else None
 
 
 def _sentences(text: str, span: Span) -> Iterator[Span]:

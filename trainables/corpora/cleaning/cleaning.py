@@ -15,9 +15,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from records.refusals import Refusal
 from trainables.corpora.cleaning.articles import Pair, make_pairs
@@ -26,8 +26,8 @@ from trainables.corpora.cleaning.filters import Filters, truncate
 from trainables.corpora.cleaning.normalisation import Fold, normalise
 from trainables.corpora.duplicates import find_duplicates, find_overlaps
 from trainables.corpora.reading.document import Document, Malformed
-from trainables.corpora.reading.encodings import AUTO, REPLACEMENT, find_damage
-from trainables.corpora.reading.formats import Format, Reading, open_texts
+from trainables.corpora.reading.encodings import REPLACEMENT, find_damage
+from trainables.corpora.reading.formats import Reading, open_texts
 from trainables.corpora.sources import CLEAN_CARD, SPLITS, SplitName, SplitShares, find_files, is_clean
 
 NOT_STATED = "not stated"
@@ -37,13 +37,9 @@ Progress = Callable[[str, float], None]  # what is being done, and the share of 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is asked of `prepare_folder`; lengths are in characters."""
+    """What is asked of `prepare_folder`: how files are read, and what is done to their texts; lengths are in characters."""
 
-    format: Format = "auto"
-    encoding: str = AUTO
-    documents: Literal["file", "paragraph", "line"] = "file"
-    text_field: str | None = None
-    prompt_field: str | None = None
+    reading: Reading = field(default_factory=Reading)
     fold: tuple[Fold, ...] = ()
     truncate: int | None = None
     filters: Filters = field(default_factory=Filters)
@@ -53,15 +49,14 @@ class Preparation:
     questions: bool = False
     split: SplitShares = field(default_factory=SplitShares)
 
-    @property
-    def reading(self) -> Reading:
-        """Return how files are read."""
-        return Reading(self.format, self.encoding, self.documents, self.text_field, self.prompt_field)
-
     def as_options(self) -> dict[str, object]:
-        """Return what differs from the defaults, as plain values."""
-        plain, asked = ({**asdict(each), **asdict(each.filters), "split": each.split.model_dump()} for each in (Preparation(), self))
-        return {name: value for name, value in asked.items() if name != "filters" and value != plain[name]}
+        """Return what differs from the defaults, as plain values under the names of the command line's options."""
+        defaults, chosen = Preparation()._flatten(), self._flatten()
+        return {name: value for name, value in chosen.items() if value != defaults[name]}
+
+    def _flatten(self) -> dict[str, object]:
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("reading", "filters", "split")}
+        return {**asdict(self.reading), **own, "split": self.split.model_dump(), **asdict(self.filters)}
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ def _check_destination(destination: Path, sources: Mapping[str, Path]) -> None:
 
 
 def _read_sources(sources: Mapping[str, Path], asked: Preparation, account: Account, progress: Progress) -> Iterator[Kept]:
-    found = {name: find_files(str(path), asked.format) for name, path in sources.items()}
+    found = {name: find_files(str(path), asked.reading.format) for name, path in sources.items()}
     every = Counter(file.resolve() for files in found.values() for file in files)
     if twice := next((file for file, count in every.items() if count > 1), None):
         raise Refusal(str(twice), fault="stands in two of the sources", allowed="each file once")

@@ -1,15 +1,14 @@
 """The stratum of a document: how hard its Japanese is, by measured features, or how long an answer it is.
 
-Japanese, decided in this order (the bounds were set once, on texts of known registers, and stay as they are):
+Japanese, decided in this order, by the bounds below:
 
-    technical   at least 15 % of the characters are latin letters or digits; or at least 2 %, and fewer than 0.55 past forms a sentence
-    literary    told in the past (0.5 past forms and 1.8 predicates a sentence, or more) in plain script: under 35 % kanji, 8 % katakana,
-                1 % latin letters and digits; or at least 0.5 % of the words are in the classical language
-    complex     at least 35 characters, 2 clause marks or 2.5 predicates a sentence
+    technical   much of it is latin letters and digits; or some of it is, and it is not told in the past
+    literary    told in the past, in plain script; or with words of the classical language
+    complex     long sentences, or ones of many clauses or predicates
     simple      the rest
 
-Clause marks are 、, conjunctions and conjunctive particles; predicates are verbs and adjectives. Answers to a prompt, in words:
-concise below 100, medium to 300, long above. Other texts have no stratum.
+Clause marks are 、, conjunctions and conjunctive particles; predicates are verbs and adjectives. Answers to a prompt are concise, medium
+or long by their words. Other texts have no stratum.
 """
 
 import re
@@ -22,8 +21,16 @@ from trainables.corpora.language.scripts import count_scripts
 JAPANESE_SHARE = 0.1  # of kana among the characters: above, a text is taken for Japanese
 COMPLEXITY = ("simple", "complex", "literary", "technical")
 LENGTHS = ("concise", "medium", "long")
-CONCISE, LONG = 100, 300
+CONCISE_BELOW, LONG_ABOVE = 100, 300  # words of an answer; what lies between is medium
 PREDICATES = ("動詞", "形容詞", "形状詞")
+
+# The bounds of Japanese, set once, on texts of known registers. They stay as they are: strata of studies must compare with one another.
+MUCH_LATIN = 0.15  # of the characters, letters and digits: technical
+SOME_LATIN, HARDLY_PAST = 0.02, 0.55  # so much of it, and fewer past forms a sentence: technical
+TOLD_PAST, TOLD_PREDICATES = 0.5, 1.8  # past forms and predicates a sentence, both at least: told in the past
+PLAIN_KANJI, PLAIN_KATAKANA, PLAIN_LATIN = 0.35, 0.08, 0.01  # of the characters, all below: plain script
+CLASSICAL = 0.005  # of the words, at least: literary
+LONG_SENTENCE, MANY_CLAUSES, MANY_PREDICATES = 35, 2, 2.5  # characters, clause marks, predicates a sentence, one at least: complex
 
 
 @dataclass(frozen=True)
@@ -61,19 +68,21 @@ def measure_features(text: str, words: Sequence[Word]) -> Features:
 
 def stratum_of_features(features: Features) -> str:
     """Return the stratum, one of COMPLEXITY, by the rule above."""
-    past = features.past_forms_per_sentence
-    if features.latin >= 0.15 or (features.latin >= 0.02 and past < 0.55):
+    past, predicates = features.past_forms_per_sentence, features.predicates_per_sentence
+    if features.latin >= MUCH_LATIN or (features.latin >= SOME_LATIN and past < HARDLY_PAST):
         return "technical"
-    plain = features.kanji < 0.35 and features.katakana < 0.08 and features.latin < 0.01
-    if features.classical >= 0.005 or (plain and past >= 0.5 and features.predicates_per_sentence >= 1.8):
+    plain = features.kanji < PLAIN_KANJI and features.katakana < PLAIN_KATAKANA and features.latin < PLAIN_LATIN
+    told = past >= TOLD_PAST and predicates >= TOLD_PREDICATES
+    if features.classical >= CLASSICAL or (plain and told):
         return "literary"
-    dense = features.characters_per_sentence >= 35 or features.clause_marks_per_sentence >= 2 or features.predicates_per_sentence >= 2.5
-    return "complex" if dense else "simple"
+    long = features.characters_per_sentence >= LONG_SENTENCE
+    nested = features.clause_marks_per_sentence >= MANY_CLAUSES or predicates >= MANY_PREDICATES
+    return "complex" if long or nested else "simple"
 
 
 def stratum_of_answer(words: int) -> str:
     """Return the stratum, one of LENGTHS, of an answer of so many words."""
-    return "concise" if words < CONCISE else "medium" if words <= LONG else "long"
+    return "concise" if words < CONCISE_BELOW else "medium" if words <= LONG_ABOVE else "long"
 
 
 def find_stratum(text: str, prompt: str = "") -> str:

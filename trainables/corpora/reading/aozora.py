@@ -6,6 +6,7 @@ lacks, described and given by its place in JIS X 0213 (plane-row-cell) or in Uni
 """
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ PLACE = re.compile(r"(?<![0-9-])([12])-([0-9]{1,2})-([0-9]{1,2})(?![0-9-])")
 RUBY = re.compile(r"《[^《》]*》")
 RUBY_START = re.compile(r"｜(?=[^｜《》]*《)")
 UNKNOWN = "〓"  # printers' mark for a character they lack
+SECOND_PLANE, IN_SECOND_PLANE = 2, 0x8F  # of JIS X 0213, and the byte before its characters in EUC-JIS-2004
+EUC = 0xA0  # what EUC adds to row and cell
+SURROGATE = re.compile("[\ud800-\udfff]")
 MARKUP = "《》｜［］"
 KEPT = {mark: chr(0xFDD0 + place) for place, mark in enumerate(MARKUP)}  # such marks named by a note are text: noncharacters stand in
 PUT_BACK = {ord(stand_in): mark for mark, stand_in in KEPT.items()}
@@ -89,11 +93,13 @@ def _find_character(note: str) -> str | None:
     """Return the character that a note names by code point or by plane, row and cell of JIS X 0213; None where it names none."""
     if code_point := CODE_POINT.search(note):
         place = int(code_point[1], 16)
-        return chr(place) if place <= 0x10FFFF and not 0xD800 <= place <= 0xDFFF else None
+        character = chr(place) if place <= sys.maxunicode else None
+        return None if character is None or SURROGATE.match(character) else character
     if jis := PLACE.search(note):
         plane, row, cell = (int(number) for number in jis.groups())
+        before = [IN_SECOND_PLANE] if plane == SECOND_PLANE else []
         try:
-            return bytes([*([0x8F] if plane == 2 else []), row + 0xA0, cell + 0xA0]).decode("euc_jis_2004")
+            return bytes([*before, row + EUC, cell + EUC]).decode("euc_jis_2004")
         except (UnicodeDecodeError, ValueError):
             return None
     return None

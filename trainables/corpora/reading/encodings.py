@@ -11,6 +11,7 @@ nothing else fits.
 import codecs
 import re
 from collections import Counter
+from typing import NamedTuple
 
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 SHIFT_JIS_FAMILY = ("shift_jis", "cp932", "shift_jis_2004")
@@ -27,12 +28,41 @@ MISREADINGS = (
     ("latin-1", "euc_jp"),
 )
 MARGIN = 10  # nats: a single odd character is no proof that a text was misread
+MISREAD_SIGNS, MISREAD_SHARE = 3, 0.05  # signs of UTF-8 read as something else: so many at least, and above this share of the text
+GOOD_PER_BAD = 20  # characters beyond ASCII for each that is lost: with more the bytes are still UTF-8, with a bad line or two
+KANA_SHARE, KANA_LEAST = 0.25, 4  # UTF-16 without a mark: this share of kana, in a text of so many characters at least
 HALF_WIDTH_EUC = re.compile(rb"[\0-\x7f]*(?:\x8e[\xa1-\xdf][\0-\x7f]*){4,}")  # as Shift_JIS a text of nothing but kanji that begin with 8E
 KANA = re.compile(r"[ぁ-ゖァ-ヺー]")
 UTF_8_AS = {  # what the first bytes of kana and kanji in UTF-8 look like, though bytes that mean nothing were dropped on the way
     "cp932": re.compile("[縺繧繝]"),  # hardly ever kanji that are meant
     "cp1252": re.compile("[ãäåæçèé][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"),
 }
+THREE_BYTES = "\u0800"  # the first character that is three bytes in UTF-8, as all kana and kanji are
+
+
+class CharacterClass(NamedTuple):
+    """Characters that are about equally likely in Japanese text: the nats of each, and their ranges of code points, ends included."""
+
+    nats: float
+    ranges: tuple[tuple[int, int], ...]
+
+
+# How unlikely a character is, by the first class that holds it. The nats are a rough scale set by hand, and only their differences count:
+# what a wrong encoding makes of Japanese bytes is mostly of the unlikely classes.
+CLASSES = (
+    CharacterClass(4, ((0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x7E), (0x3000, 0x3000))),  # ASCII and blanks
+    CharacterClass(20, ((0x00, 0x9F),)),  # control characters
+    CharacterClass(5, ((0x3041, 0x3096), (0x3001, 0x3002), (0x300C, 0x300D), (0x30FB, 0x30FC))),  # hiragana and 、。「」・ー
+    CharacterClass(7, ((0x30A1, 0x30FE),)),  # katakana
+    CharacterClass(11, ((0xFF61, 0xFF9F),)),  # half-width katakana
+    CharacterClass(8.5, ((0x3000, 0x303F), (0xFF01, 0xFF5E))),  # the other marks of Japanese, full-width ASCII
+    CharacterClass(12, ((0x00A0, 0x07FF), (0x2000, 0x2FFF))),  # other alphabets, signs
+    CharacterClass(20, ((0xD800, 0xF8FF),)),  # surrogates and private use: no character at all
+)
+ELSEWHERE = 16  # nats of a character in none of the classes
+KANJI = ("\u4e00", "\u9fff")
+COMMON_KANJI, OTHER_KANJI, RARE_KANJI = 9, 14, 16  # nats: JIS X 0208's first 2,965, which are the common ones, its others, all beyond
+OTHER_KANJI_BEGIN = b"\xd0"  # the first byte in EUC-JP of those others
 
 
 def detect_encoding(data: bytes) -> str:
@@ -81,7 +111,8 @@ def find_damage(text: str) -> tuple[str, str] | None:
     if REPLACEMENT in text:
         return "U+FFFD", f"{text.count(REPLACEMENT)} characters were already lost when the text was written"
     for wrong, first_bytes in UTF_8_AS.items():
-        if (found := len(first_bytes.findall(text))) > 2 and found > 0.05 * len(text):
+        signs = len(first_bytes.findall(text))
+        if signs >= MISREAD_SIGNS and signs > MISREAD_SHARE * len(text):
             return "mojibake", f"UTF-8 that was once read as {wrong}"
     for wrong, right in MISREADINGS:
         if (meant := _reread(text, wrong, right)) is not None and measure_surprise(meant) + MARGIN < measure_surprise(text):
@@ -94,33 +125,19 @@ def measure_surprise(text: str) -> float:
     return sum(_surprise(character) * count for character, count in Counter(text).items())
 
 
-def _surprise(character: str) -> float:  # noqa: PLR0911
-    place = ord(character)
-    if character in "\t\n\r\u3000" or 0x20 <= place < 0x7F:
-        return 4
-    if place < 0xA0:
-        return 20  # control characters
-    if 0x3041 <= place <= 0x3096 or character in "、。「」ー・":
-        return 5
-    if 0x30A1 <= place <= 0x30FE:
-        return 7
-    if 0xFF61 <= place <= 0xFF9F:
-        return 11  # half-width katakana
-    if 0x4E00 <= place <= 0x9FFF:
+def _surprise(character: str) -> float:
+    """Return the nats of a character, by its class alone."""
+    if KANJI[0] <= character <= KANJI[1]:
         return _surprise_of_kanji(character)
-    if 0x3000 <= place <= 0x303F or 0xFF01 <= place <= 0xFF5E:
-        return 8.5
-    if place < 0x0800 or 0x2000 <= place < 0x3000:
-        return 12  # other alphabets, signs
-    return 20 if 0xD800 <= place <= 0xF8FF else 16
+    place = ord(character)
+    return next((nats for nats, ranges in CLASSES if any(first <= place <= last for first, last in ranges)), ELSEWHERE)
 
 
 def _surprise_of_kanji(character: str) -> float:
-    """Return 9 for the 2,965 common kanji, which JIS X 0208 puts first, 14 for its others, 16 for all beyond."""
     try:
-        return 9 if character.encode("euc_jp") < b"\xd0" else 14
+        return COMMON_KANJI if character.encode("euc_jp") < OTHER_KANJI_BEGIN else OTHER_KANJI
     except UnicodeEncodeError:
-        return 16
+        return RARE_KANJI
 
 
 def _read(data: bytes, encoding: str) -> str | None:
@@ -136,17 +153,19 @@ def _is_nearly_utf_8(data: bytes) -> bool:
     """Return whether the bytes are UTF-8 but for a few, such as one bad line: so that this line is found, and not the whole refused."""
     text = data.decode("utf-8", errors="replace")
     bad = text.count(REPLACEMENT)
-    return 20 * bad < sum(character > "\x7f" for character in text) - bad
+    good = sum(not character.isascii() for character in text) - bad
+    return GOOD_PER_BAD * bad < good
 
 
 def _is_kanji_by_chance_utf_8(text: str, as_euc_jp: str) -> bool:
-    if text.isascii() or max(text) >= "\u0800" or re.search("[A-Za-z]", text):
+    """Return whether valid UTF-8 is rather EUC-JP: two bytes of common kanji there are a letter of some other alphabet here."""
+    if text.isascii() or max(text) >= THREE_BYTES or re.search("[A-Za-z]", text):
         return False
-    return bool(as_euc_jp) and all(_surprise(character) <= 9 for character in as_euc_jp)
+    return bool(as_euc_jp) and all(_surprise(character) <= COMMON_KANJI for character in as_euc_jp)
 
 
 def _looks_like_utf_16(data: bytes, text: str) -> bool:
-    return b"\0" in data or len(KANA.findall(text)) * 4 >= len(text) > 3
+    return b"\0" in data or (len(text) >= KANA_LEAST and len(KANA.findall(text)) >= KANA_SHARE * len(text))
 
 
 def _reread(text: str, wrong: str, right: str) -> str | None:

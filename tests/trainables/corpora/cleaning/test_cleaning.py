@@ -18,6 +18,7 @@ from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Kept, Preparation, prepare_folder, split_by_content
 from trainables.corpora.cleaning.filters import Filters
 from trainables.corpora.reading.document import Document
+from trainables.corpora.reading.formats import Reading
 from trainables.corpora.reading.hub import fetch_data_set
 from trainables.corpora.sources import SPLITS, DataSet, SplitShares, read_texts
 from trainables.corpora.tokens.writing import prepare_data
@@ -35,7 +36,8 @@ FAULTY = ("e_cut.jsonl.gz", "f_bad.jsonl", "g_lost.txt", "h_empty.txt")
 
 
 def _prepare(source: Path, destination: Path, **asked: Any) -> CleanCard:
-    return prepare_folder({str(source): source}, destination, Preparation(**asked), {})
+    reading = Reading(documents=asked.pop("documents", "file"))
+    return prepare_folder({str(source): source}, destination, Preparation(reading=reading, **asked), {})
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

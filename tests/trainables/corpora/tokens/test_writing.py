@@ -16,7 +16,8 @@ from tests.support.texts import draw_texts, join_targets, write_byte_model, writ
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.corpora.tokens.folder import TRAIN_FILES, load_card, split_folder
 from trainables.corpora.tokens.packing import IGNORED, Blocks, Passage, choose_within, count_padding, cut_rows, pack_blocks
-from trainables.corpora.tokens.writing import digest_data, load_text_tokenizer, prepare_data
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer
+from trainables.corpora.tokens.writing import digest_data, prepare_data
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 TEXTS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
