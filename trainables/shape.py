@@ -6,12 +6,8 @@ From it follow parameter counts, FLOPs per token and predicted memory, all befor
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from records.refusals import Refusal
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

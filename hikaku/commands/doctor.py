@@ -136,7 +136,6 @@ def _token() -> Iterator[Finding]:
 
 def doctor(state: State = None, as_json: AsJson = False) -> None:
     """Say what this machine has and lacks: GPU, memory, disk, versions, tokens."""
-    pass
     from records.places import state_root
 
     findings = examine(state_root(state))

@@ -106,8 +106,6 @@ def evaluate(  # noqa: PLR0913, PLR0917
     """Put tasks to a saved model: likelihoods of choices, or texts it writes against references."""
     from hikaku.commands.saved_models import find_model
     from records.places import state_root
-
-    pass
     from trainables.evaluation.tasks import Settings
 
     settings = Settings(

@@ -122,7 +122,6 @@ def export(  # noqa: PLR0913, PLR0917
     as_json: AsJson = False,
 ) -> None:
     """Export a trial as a folder that transformers and peft read, with its tokenizer and a card; compared with the trial after."""
-    pass
     from records.places import find_store, state_root
     from records.runs import read_study_runs
 

@@ -90,7 +90,6 @@ def generate(  # noqa: PLR0913, PLR0917
     as_json: AsJson = False,
 ) -> None:
     """Write on after prompts with a trial or a model folder."""
-    pass
     from hikaku.commands.saved_models import find_model
     from records.places import state_root
 

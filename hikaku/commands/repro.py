@@ -205,8 +205,6 @@ def repro(  # noqa: PLR0913, PLR0917
     """Train a trial again from its MLflow record alone, and compare: exit code 0 where the final perplexity is the same."""
     from records.places import find_store
 
-    pass
-
     done = rerun_trial(uid, find_store(state, tracking), folder, tolerance)
     if as_json:
         print_json(done.as_json())

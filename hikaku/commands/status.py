@@ -52,8 +52,6 @@ def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_
     known = read_study(study, overrides)
     from records.places import state_root
 
-    pass
-
     found = read_status(known, state_root(state) / known.name)
     if as_json:
         print_json(found.as_json())

@@ -277,8 +277,6 @@ def tokens(  # noqa: PLR0913, PLR0917
 
     from records.places import state_root
 
-    pass
-
     console, aside = Console(), Console(stderr=True)
     view = view_tokens(known, state_root(state) / known.name, aside.print, documents=documents, name=data)
     if as_json:

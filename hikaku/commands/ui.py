@@ -58,8 +58,6 @@ def ui(
 ) -> None:
     """Open MLflow's pages on the studies' runs, or optuna-dashboard's on a study's trials."""
     known = read_study(study, overrides) if study else None
-    pass
-
     if not optuna:
         raise typer.Exit(open_mlflow(find_study_store(known, state), known.name if known else None, port or 5000))
     if known is None:

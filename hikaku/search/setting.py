@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainables.config import Precision
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,6 @@ def load_text_tokenizer(model_folder: Path) -> Tokenizer:
     """Return the tokenizer of a model folder. Raises ValueError where it is not a fast one, or names no token that ends a text."""
     from trainables.corpora.tokens.attribution import ByteSpans
 
-    pass
-
     loaded: Any = load_tokenizer(model_folder)
     if not loaded.is_fast:
         raise ValueError(f"{model_folder}: a fast tokenizer is needed (tokenizer.json, or vocab.json with merges.txt)")
