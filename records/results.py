@@ -1,6 +1,6 @@
 """What a run leaves behind: the words and shapes that trials, referee, tracking and analysis share.
 
-A *run* is a trial, the base, or later a replicate. Every run writes one `result.json` (a `Result`)
+A *run* is a trial, the base, or a replicate: a finalist trained again with another seed. Every run writes one `result.json` (a `Result`)
 into its own folder of the study's state, complete or absent. Rung values are in Optuna as well;
 from these two everything MLflow shows can be rebuilt.
 """

@@ -206,10 +206,6 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         """Return the values a name may take: all of them where they can be listed, else the two bounds."""
         return self.root[name].values()
 
-    def highest(self, name: str) -> Any:
-        """Return the largest value a numeric name may take."""
-        return max(self.values(name))
-
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Return Optuna's distribution per name that varies."""
         return {name: _distribution(self.root[name]) for name in self.names() if not isinstance(self.root[name], Fixed)}

@@ -98,7 +98,7 @@ class Similarity(Section):
 class TrialConfig(Section):
     """Everything one trial needs to know; two trials with equal configs and data give equal losses on one device."""
 
-    uid: str = Field(description="study/arm/number")
+    uid: str = Field(description="the run's id: study/base, study/arm/number, or study/arm/number/seed-N of a replicate")
     seed: int = Field(ge=0, description="initialisation, dropout and data order of this trial derive from it")
     folder: str = Field(description="the trial's own folder in the study's state")
     model: Model

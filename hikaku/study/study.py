@@ -1,8 +1,8 @@
 """A study: one comparison, checked before anything heavy is imported.
 
 `hikaku/study/sections.py` holds the study file's sections, `hikaku/study/reading.py` reads YAML into them with line numbers, and
-`hikaku/study/rules.py` says which sections fit together. A study's identity is its resolved configuration:
-`Study.identity` leaves out what does not change an answer (resources, state, tracking).
+`hikaku/study/rules.py` says which sections fit together. A study's identity is its resolved configuration, less what changes no trial;
+`Study.identity` names that.
 """
 
 import hashlib

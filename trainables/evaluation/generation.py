@@ -31,11 +31,11 @@ def generate(  # noqa: PLR0913
 ) -> list[str]:
     """Return what the model writes after each prompt, in order: up to `new_tokens` tokens, or to the token that ends a text or turn.
 
-    A prompt begins with the token that begins a text, and special tokens are left out of the answer; in one `as_written` by a template
-    they are themselves, else they are text. Temperature 0 takes the
-    likeliest token; any other samples from all tokens, the same texts for the same seed, prompts and `rows_per_pass`. The model's own
-    habits of generation, its training mode and torch's random state are left out and left as they were. Raises ValueError for a
-    prompt that with the new tokens exceeds the model's context.
+    A prompt begins with the token that begins a text. Special tokens that stand in a prompt are themselves where a template has written
+    it (`as_written`), else they are text; the answer holds none. Temperature 0 takes the likeliest token; any other samples from all
+    tokens, the same texts for the same seed, prompts and `rows_per_pass`. The model's own settings of generation are not used; its
+    training mode and torch's random state stay as they were. Raises ValueError for a prompt that with the new tokens exceeds the model's
+    context.
     """
     contexts = [[tokenizer.start, *ids] for ids in (tokenizer.encode_prompts if as_written else tokenizer.encode)(prompts)]
     most = model.config.max_position_embeddings - new_tokens

@@ -38,10 +38,8 @@ class ModelScorer:
         self._model.eval()
         try:
             for rows in self._plan([len(context) + len(text) - 1 for context, text in zip(contexts, texts, strict=True)]):
-                nats, hits = self._measure([contexts[row] for row in rows], [texts[row] for row in rows])
-                for place, row in enumerate(rows):
-                    score = Score(nats[place], len(texts[row]), len(continuations[row].text), hits[place] == len(texts[row]))
-                    scores[row] = score
+                nats = self._measure([contexts[row] for row in rows], [texts[row] for row in rows])
+                scores |= {row: Score(nats[place], len(texts[row]), len(continuations[row].text)) for place, row in enumerate(rows)}
         finally:
             self._model.train(training)
         if not np.isfinite([score.nats for score in scores.values()]).all():
@@ -67,8 +65,8 @@ class ModelScorer:
             order = order[count:]
         return passes
 
-    def _measure(self, contexts: list[list[int]], texts: list[list[int]]) -> tuple[list[float], list[int]]:
-        """Return every row's nats, and how many of its tokens were likeliest."""
+    def _measure(self, contexts: list[list[int]], texts: list[list[int]]) -> list[float]:
+        """Return every row's nats."""
         width = max(len(context) + len(text) for context, text in zip(contexts, texts, strict=True)) - 1
         inputs_bt = torch.zeros(len(texts), width, dtype=torch.long)  # padding stands on the right, where nothing before sees it
         targets_bt = torch.full_like(inputs_bt, IGNORED)
@@ -78,11 +76,9 @@ class ModelScorer:
             targets_bt[row, len(context) - 1 : end] = torch.tensor(text)
         targets_bt = targets_bt.to(self._device)
         wanted = targets_bt != IGNORED  # the head is computed there alone
-        nats, hits = token_nats(
-            hidden_states(self._model, inputs_bt.to(self._device))[wanted], head_weight(self._model), targets_bt[wanted]
-        )
-        rows = wanted.nonzero()[:, 0]
-        return _sum_by_row(nats, rows, len(texts)).tolist(), [int(count) for count in _sum_by_row(hits, rows, len(texts)).tolist()]
+        hidden_td = hidden_states(self._model, inputs_bt.to(self._device))[wanted]
+        nats_t, _ = token_nats(hidden_td, head_weight(self._model), targets_bt[wanted])
+        return _sum_by_row(nats_t, wanted.nonzero()[:, 0], len(texts)).tolist()
 
 
 def _sum_by_row(values: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -27,12 +27,11 @@ class Continuation(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A continuation's nats, its tokens and characters, and whether each of its tokens was the likeliest."""
+    """A continuation's nats, its tokens and its characters."""
 
     nats: float
     tokens: int
     characters: int
-    greedy: bool
 
 
 Scorer = Callable[[Sequence[Continuation]], list[Score]]

@@ -110,7 +110,7 @@ def test_overrides_reach_every_depth(good: Path) -> None:
     )
     lora = study.arms["lora"]
     assert lora.space.values("method.dropout") == (0.1,)
-    assert lora.space.highest("optimizer.learning_rate") == 5e-3
+    assert lora.space.values("optimizer.learning_rate")[-1] == 5e-3
     assert lora.space.values("optimizer.weight_decay") == (0.0, 0.1)
     assert lora.starts[1]["method.rank"] == 4
     assert (study.resources.concurrent_trials, study.constraints) == (2, ())
@@ -118,7 +118,7 @@ def test_overrides_reach_every_depth(good: Path) -> None:
 
 def test_spaces_by_name_by_path_and_with_changes(good: Path) -> None:
     (good.parent / "mine.yaml").write_text("optimizer.learning_rate: {low: 1e-5, high: 1e-3, log: true}\nschedule.warmup_share: 0.1\n")
-    assert read_study(good, ["arms.sft.space=full"]).arms["sft"].space.highest("optimizer.learning_rate") == 5e-4
+    assert read_study(good, ["arms.sft.space=full"]).arms["sft"].space.values("optimizer.learning_rate")[-1] == 5e-4
     text = good.read_text().replace(
         "    space:\n      optimizer.learning_rate: {low: 1e-5, high: 5e-3, log: true}\n", "    space: mine.yaml\n"
     )

@@ -30,10 +30,9 @@ PUT_BACK = {ord(stand_in): mark for mark, stand_in in KEPT.items()}
 
 @dataclass
 class Work:
-    """A work's lines with their numbers in the file, its title and author, and what was taken out or resolved, by kind."""
+    """A work's lines with their numbers in the file, its title, and what was taken out or resolved, by kind."""
 
     title: str
-    author: str
     lines: list[tuple[int, str]]
     changes: Counter[str] = field(default_factory=Counter)
 
@@ -59,7 +58,7 @@ def read_work(lines: Sequence[str]) -> Work:
     while any(SOURCE.match(line) for line in lines[max(start, end - 12) : end]):  # a work may come from several books
         end = next(place for place in range(max(start, end - 12), end) if SOURCE.match(lines[place]))
     named = [line.strip() for line in head if line.strip()]
-    work = Work(named[0] if named else "", named[-1] if len(named) > 1 else "", [])
+    work = Work(named[0] if named else "", [])
     work.changes.update({"Aozora header lines": start, "Aozora footer lines": len(lines) - end})
     for number, line in enumerate(lines[start:end], start=start + 1):
         clean = _strip_marks(line, work.changes)
