@@ -1,15 +1,13 @@
-"""The files around the code: the cluster's, the generated page, and what `hikaku doctor` says."""
+"""The files around the code: the cluster's, the generated page, and the pinned versions."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from hikaku.commands.doctor import examine
 from records.metrics import CLASSES, METRICS, definition_of, render_metrics
 from tests.support.tree import ROOT
 from trainables.corpora.language.complexity import COMPLEXITY, LENGTHS
@@ -56,13 +54,6 @@ def test_every_metric_has_one_row_and_strangers_none() -> None:
     assert definition_of("own/length").unit == "as the study's function returns"
     with pytest.raises(KeyError):
         definition_of("retention/english/extra")
-
-
-def test_doctor_looks_at_everything_studies_need(tmp_path: Path) -> None:
-    findings = {finding.name: finding for finding in examine(tmp_path / "not" / "there")}
-    assert {"Python", "g++", "torch", "ray", "deepspeed", "mlflow", "GPU", "CPUs", "Memory", "State folder", "HF_TOKEN"} <= set(findings)
-    assert {finding.state for finding in findings.values()} <= {"ok", "warning", "error"}
-    assert findings["torch"].state == "ok"
 
 
 def test_constraints_name_exact_versions_alone() -> None:

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,20 +12,13 @@ from pathlib import Path
 
 import psutil
 import typer
+from packaging.requirements import Requirement
 
 from hikaku.commands.options import AsJson, State, print_json
+from hikaku.study.machine import GIB, read_gpus
 
-GIB = 2**30
-PARTS = {
-    "torch": "2.10",
-    "ray": "2.60",
-    "transformers": "5",
-    "peft": "0.21",
-    "deepspeed": "0.19",
-    "optuna": "5",
-    "mlflow": "3.16.1",
-    "sudachipy": "0.7",
-}
+HIKAKU = "hikaku"  # the installed package, whose metadata says what it needs
+ENOUGH_MEMORY, ENOUGH_DISK = 4 * GIB, 5 * GIB  # for the quickstart
 
 
 @dataclass(frozen=True)
@@ -65,32 +57,39 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _parts() -> Iterator[Finding]:
-    for name, least in PARTS.items():
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, "error", f"absent; {least} or newer is needed: make setup")
-            continue
-        enough = _numbers(version) >= _numbers(least)
-        yield Finding(name, "ok" if enough else "error", version if enough else f"{version}; {least} or newer is needed")
+    """Compare what is installed with what the package's own metadata, made of pyproject.toml, asks for; extras aside."""
+    try:
+        needed = [Requirement(line) for line in importlib.metadata.requires(HIKAKU) or ()]
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(HIKAKU, "error", "is not installed: make setup")
+        return
+    for requirement in needed:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _compare(requirement)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.partition("+")[0].split(".") if part.isdigit())
+def _compare(requirement: Requirement) -> Finding:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(requirement.name, "error", f"absent; {requirement} is needed: make setup")
+    fits = requirement.specifier.contains(version, prereleases=True)
+    return Finding(requirement.name, "ok" if fits else "error", version if fits else f"{version}; {requirement} is needed")
 
 
 def _gpu() -> Iterator[Finding]:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    try:
+        gpus = read_gpus()
+    except FileNotFoundError:
         yield Finding("GPU", "warning", "none: nvidia-smi is absent, trials run on CPU")
         return
-    asked = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=20)
-    for line in answer.stdout.splitlines():
-        yield Finding("GPU", "ok", line.strip())
-    if answer.returncode != 0:
-        yield Finding("GPU", "error", (answer.stderr or answer.stdout).strip().splitlines()[0])
-    elif importlib.util.find_spec("torch") is not None:
+    except RuntimeError as error:
+        yield Finding("GPU", "error", str(error))
+        return
+    for gpu in gpus:
+        memory = "" if gpu.memory_gib is None else f", {gpu.memory_gib:.1f} GiB"
+        yield Finding("GPU", "ok", f"{gpu.name}{memory}, driver {gpu.driver}")
+    if importlib.util.find_spec("torch") is not None:
         import torch
 
         fine = torch.cuda.is_available()
@@ -105,7 +104,7 @@ def _gpu() -> Iterator[Finding]:
 def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield Finding("CPUs", "ok", str(psutil.cpu_count()))
-    fine = memory.available >= 4 * GIB
+    fine = memory.available >= ENOUGH_MEMORY
     yield Finding(
         "Memory",
         "ok" if fine else "warning",
@@ -117,7 +116,7 @@ def _disk(state: Path) -> Iterator[Finding]:
     there = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)
-    state_of = "error" if not writable else "ok" if free >= 5 * GIB else "warning"
+    state_of = "error" if not writable else "ok" if free >= ENOUGH_DISK else "warning"
     yield Finding(
         "State folder",
         state_of,

@@ -6,31 +6,21 @@ import os
 import re
 import socket
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from hikaku.study.machine import Device
 from hikaku.study.sections import Resources
 from hikaku.study.study import Study
 from records.refusals import Refusal
-from trainables.config import Precision
 from trainables.process import ENVIRONMENT, Share
 
 _RAY: Any = ray  # whose own annotations leave most types open
 ANSWER_SECONDS = 10.0
 CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
-
-
-@dataclass(frozen=True)
-class Device:
-    """What the trials compute on."""
-
-    kind: Literal["cpu", "gpu"]
-    name: str
-    bf16: bool
 
 
 @contextlib.contextmanager
@@ -149,19 +139,3 @@ def _read_gpu() -> Device:
     import torch
 
     return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-def resolve_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: Device, key: str = "training.precision") -> Precision:
-    """Return the precision that trials compute in; `key` is where it was asked for.
-
-    `auto` is bf16 on GPUs that have it, fp16 on others, and fp32 on every CPU, so that a study on CPUs gives the same numbers on all of
-    them. A CPU computes bf16 in software where it has no instructions for it, which is slow and gives the figures an ablation needs.
-    Raises ValueError when the device lacks what was asked for.
-    """
-    if asked == "auto":
-        return "fp32" if device.kind == "cpu" else "bf16" if device.bf16 else "fp16"
-    if asked == "bf16" and device.kind == "gpu" and not device.bf16:
-        raise Refusal(key, f"bf16, which {device.name} lacks", "auto, fp32, fp16")
-    if asked == "fp16" and device.kind == "cpu":
-        raise Refusal(key, "fp16, which is for GPUs", "auto, fp32, bf16", scope="on a CPU")
-    return asked

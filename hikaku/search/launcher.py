@@ -14,7 +14,7 @@ from typing import Any
 from ray.exceptions import RayError
 
 from hikaku.search.closing import answer_lines, read_openings
-from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, resolve_precision, share_of
+from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, share_of
 from hikaku.search.finalists import RankCorrelation, choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
@@ -22,6 +22,7 @@ from hikaku.search.setting import Setting
 from hikaku.search.tuning import Search, is_measured
 from hikaku.study.folder import DATA_FOLDER, load_identity, lock_study, prepare_texts, save_identity
 from hikaku.study.identity import describe_change
+from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
 from hikaku.study.rules import PRECISION
 from hikaku.study.study import Study

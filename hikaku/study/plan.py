@@ -3,15 +3,13 @@
 Counts are by formula from the model's shape (`Method.trainable_parameters`), memory is predicted (`trainables.training.meters`).
 """
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hikaku.study.machine import GIB, Device, Machine, choose_precision, read_machine
 from hikaku.study.rules import PRECISION
 from hikaku.study.sections import Arm
 from hikaku.study.study import Study
@@ -24,22 +22,9 @@ from trainables.methods.lora import Lora
 from trainables.models.source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
 from trainables.shape import ModelShape
 
-GIB = 2**30
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 PARTS = ("weights", "gradients", "optimizer", "activations", "peak")
 STATE_BYTES = 12  # per trained parameter in a checkpoint: fp32 value and AdamW's two moments
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What this machine has, asked without torch. `gpu_gib` is the smallest GPU's memory, None without one."""
-
-    cpus: int
-    memory_gib: float
-    disk_free_gib: float
-    gpus: tuple[str, ...]
-    gpu_gib: float | None
-    gpu_bf16: bool
 
 
 @dataclass(frozen=True)
@@ -125,37 +110,10 @@ def make_plan(study: Study, state: Path) -> Plan:
     )
 
 
-def read_machine(state: Path) -> Machine:
-    """Return what this machine has; GPUs are asked of nvidia-smi, disk is what is free where `state` will lie."""
-    import psutil
-
-    gpus = _read_gpus()
-    place = next(folder for folder in (state, *state.parents) if folder.exists())
-    return Machine(
-        cpus=len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1,
-        memory_gib=psutil.virtual_memory().total / GIB,
-        disk_free_gib=shutil.disk_usage(place).free / GIB,
-        gpus=tuple(name for name, _, _ in gpus),
-        gpu_gib=min((memory for _, memory, _ in gpus), default=None),
-        gpu_bf16=all(capability >= 8 for _, _, capability in gpus),
-    )
-
-
-def _read_gpus() -> list[tuple[str, float, float]]:
-    """Return name, memory in GiB and compute capability of each GPU."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout.splitlines()
-        rows = [line.rsplit(",", 2) for line in lines]
-        return [(name.strip(), float(mebibytes) / 1024, float(capability)) for name, mebibytes, capability in rows]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
-
-
 def _precision(study: Study, machine: Machine) -> Precision:
-    if study.training.precision != "auto":
-        return study.training.precision
-    return "fp32" if not _on_gpu(study, machine) else "bf16" if machine.gpu_bf16 else "fp16"
+    on_gpu = _on_gpu(study, machine)
+    device = Device("gpu" if on_gpu else "cpu", ", ".join(machine.gpus), machine.gpu_bf16)
+    return choose_precision(study.training.precision, device)
 
 
 def _on_gpu(study: Study, machine: Machine) -> bool:

@@ -15,7 +15,7 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
-from hikaku.search.cluster import ANSWER_SECONDS, Device, count_concurrent, open_cluster, refuse_sqlite, resolve_precision, share_of
+from hikaku.search.cluster import ANSWER_SECONDS, count_concurrent, open_cluster, refuse_sqlite, share_of
 from hikaku.search.launcher import StudySummary, run_study
 from hikaku.search.trial_store import outcome_of, read_trials
 from hikaku.study.sections import Finalists
@@ -222,16 +222,3 @@ def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=rf"^no Ray cluster answers at {address}: "), open_cluster(address, tmp_path):
         pass
     assert time.monotonic() - began < ANSWER_SECONDS
-
-
-def test_precision_is_what_the_device_has() -> None:
-    plain, able = Device("cpu", "a CPU", bf16=False), Device("cpu", "a newer CPU", bf16=True)
-    old, new = Device("gpu", "an old GPU", bf16=False), Device("gpu", "a GPU", bf16=True)
-    assert [resolve_precision("auto", device) for device in (plain, able, old, new)] == ["fp32", "fp32", "fp16", "bf16"]
-    assert [resolve_precision("bf16", device) for device in (plain, able, new)] == ["bf16"] * 3
-    assert resolve_precision("fp16", old) == "fp16"
-    for asked, device in (("bf16", old), ("fp16", able)):
-        with pytest.raises(ValueError, match=f"training.precision: got {asked}"):
-            resolve_precision(asked, device)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"arms\.lora\.space\.model\.precision: got fp16, which is for GPUs"):
-        resolve_precision("fp16", able, "arms.lora.space.model.precision")
