@@ -48,12 +48,12 @@ def run_trial(config: TrialConfig, report: Report) -> Result:
     try:
         runner.build()
         while not isinstance(due := trial.due(), EndDue):
-            if isinstance(due, AnswerDue):
+            if isinstance(due, AnswerDue):  # alone in its process, it may be waited for
                 trial.answer(_ask(report, due.report))
             else:
                 runner.carry_out(due)
         return runner.end(due)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:  # the CPU's allocator raises a plain RuntimeError
         if not is_out_of_memory(error):
             raise
         return trial.give_up(error)
@@ -64,7 +64,7 @@ def run_trial(config: TrialConfig, report: Report) -> Result:
 class Runner:
     """A trial's model in an engine of its own, which does what the trial says is due.
 
-    Several runners may be driven in turns in one process, below ZeRO stage 3, whose hooks belong to the whole process.
+    Several runners may be driven in turns in one process, but for ZeRO stage 3, which puts a `linear` of its own into the whole process.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -75,13 +75,13 @@ class Runner:
         trial, config = self.trial, self.config
         with own_random_state(derive_seed(config.seed, "initialisation")):
             model = build_model(config, trial.resumed.weights if trial.resumed else None)
-            # Counted before the engine is built: ZeRO 3 leaves a worker its own share of the weights.
+            # Counted before the engine is built: ZeRO 3 leaves each worker only its own share of the weights.
             trainable, total = count_parameters(model)
             self.engine = Engine(model, config, trial.steps)
         trial.facts |= read_built(model, config, (trainable, total), self.engine.peak_learning_rate)
         with self.engine.whole() as whole, self.engine.autocast():
             trial.facts["attention"] = read_attention(whole)
-        self.memory, self.speed = MemoryMeter(model), SpeedMeter()
+        self.memory, self.speed = MemoryMeter(model), SpeedMeter()  # on a GPU the peak is counted from here on
         state = trial.take_up()
         if state is not None:
             self.engine.load_state(*state)
@@ -112,7 +112,7 @@ class Runner:
         with self.trial.random_state.in_place(), self.memory.watch(self.engine.state()[0]) if watched else nullcontext():
             step = self.engine.train_step(*due.blocks, flag=due.flag)
         seconds = time.perf_counter() - began
-        if step.finite:
+        if step.finite:  # one that is no number ended before its update, and was shorter
             self.speed.note(step.tokens, seconds)
         self.trial.note(step, seconds)
 
@@ -148,7 +148,7 @@ class Runner:
 
     def end(self, due: EndDue) -> Result:
         """Write the weights of a completed trial, and return its result. Called on every worker."""
-        if due.outcome is Outcome.COMPLETED:
+        if due.outcome is Outcome.COMPLETED:  # before the result, which says that they are there
             with self.engine.whole() as model:
                 if self.trial.rank == 0:
                     replace_folder(self.trial.folder / WEIGHTS_FOLDER, partial(self.config.method.save, model))
@@ -161,7 +161,7 @@ class Runner:
             engine.close()
         vars(self).pop("memory", None)  # it holds the model too
         del engine
-        gc.collect()
+        gc.collect()  # module, engine and hooks refer to one another in circles
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -42,7 +42,7 @@ class StepDue:
 class EvaluationDue:
     """The model is to be measured on the validation documents; told by `Trial.note_evaluation`."""
 
-    rung: int | None  # its nominal tokens; None where a trial that was taken up after its last rung lacks the documents alone
+    rung: int | None  # nominal tokens of its report; None where no report is to be made, but the documents are lacking
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,20 @@ class Trial:
     def due(self) -> Due:
         """Return what is due next, the same until the trial is told what came of it.
 
-        The order matters: a report is made of what a checkpoint holds already, so that whoever heard it need never hear another.
+        A report is in a checkpoint before anybody hears of it: a trial that is interrupted then makes the same one again.
         """
         if self._owes_checkpoint:
             return CheckpointDue()
         if self._awaits_answer:
             return AnswerDue(self.progress.rungs[-1])
-        if self._ending is None:
+        if self._ending is None:  # neither ended at a rung nor by a step that is no number
             rung = self._rung_due()
             if rung is not None:
                 return EvaluationDue(rung)
             if self.progress.step < self.steps:
                 return self._step_due()
         end = self._ending or EndDue(Outcome.COMPLETED, "")
+        # Taken up after its last rung: documents are not in a checkpoint, and are measured again.
         if self._evaluation is None and end.outcome in (Outcome.COMPLETED, Outcome.PRUNED):
             return EvaluationDue(None)
         return end
