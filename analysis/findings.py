@@ -1,4 +1,7 @@
-"""What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once."""
+"""What a report is written from: a study's runs, the best of each arm, and the statistics of both, each computed once.
+
+Sections and guidance ask here and compute nothing anew; what a statistic needs of MLflow is asked for once as well (`StudyRuns`).
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +10,26 @@ from functools import cached_property
 
 import pandas as pd
 
+from analysis.statistics.comparison import Figure, Gain, figures_of, gains_of
 from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
 from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist
-from analysis.statistics.loss_grid import read_loss_grid
-from analysis.statistics.sensitivity import Ablation, RankKnee, find_rank_knee, measure_ablations
+from analysis.statistics.fronts import (
+    FRONTS,
+    QUALITY,
+    BlindSpot,
+    Front,
+    Point,
+    Score,
+    collect_points,
+    find_blind_spots,
+    score_points,
+    trace_front,
+)
+from analysis.statistics.importance import Importance, measure_importances
+from analysis.statistics.learning_rates import LearningRates, measure_learning_rates
+from analysis.statistics.loss_grid import LossGrid, read_loss_grid
+from analysis.statistics.prices import Price, price_search, price_trials
+from analysis.statistics.sensitivity import ABLATIONS, RANK, Ablation, RankKnee, compare_levels, find_rank_knee
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
 from records.run_id import RunId
@@ -58,9 +77,14 @@ class Findings:
         return base | {f"best {arm}": make_finalist(self.runs, trial) for arm, trial in sorted(self.best.items())}
 
     @cached_property
+    def finalists(self) -> dict[str, Finalist]:
+        """Return the finalist of each method of which a trial completed: the best over all its arms."""
+        return find_finalists(self.runs)
+
+    @cached_property
     def pairs(self) -> Pairs | None:
         """Return the two methods' test documents, LoRA first; None where one of them has none."""
-        found = find_finalists(self.runs)
+        found = self.finalists
         return read_pairs(self.runs, found["lora"], found["full"]) if {"lora", "full"} <= set(found) else None
 
     @cached_property
@@ -84,15 +108,67 @@ class Findings:
         return () if self.pairs is None else compare_classes(self.pairs, margin=self.margin)
 
     @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """Return how steadily each finalist trained, whether it overfitted, and what it lost on held-out texts."""
+        return figures_of(self.runs, self.finalists)
+
+    @cached_property
+    def gains(self) -> tuple[Gain, ...]:
+        """Return what LoRA keeps of full fine-tuning's quality and what it saves; empty where one of the methods is missing."""
+        found = self.finalists
+        return gains_of(self.runs, found["lora"], found["full"]) if {"lora", "full"} <= set(found) else ()
+
+    @cached_property
+    def grids(self) -> tuple[LossGrid, ...]:
+        """Return the documents' losses over each of the ablations' hyperparameters, in each arm that has two values of it or more."""
+        grids = (read_loss_grid(self.runs, arm, name) for arm in self.arms for name in ABLATIONS)
+        return tuple(grid for grid in grids if grid is not None)
+
+    @cached_property
     def knees(self) -> tuple[RankKnee, ...]:
         """Return where more rank stops paying, in each arm with three ranks or more."""
-        grids = (read_loss_grid(self.runs, arm, "method.rank") for arm in self.arms)
-        return tuple(find_rank_knee(grid) for grid in grids if grid is not None and len(grid.values) > 2)
+        return tuple(find_rank_knee(grid) for grid in self.grids if grid.name == RANK and len(grid.values) > 2)
 
     @cached_property
     def ablations(self) -> tuple[Ablation, ...]:
         """Return what a hyperparameter does, all else equal, in each arm that varied it with several seeds."""
-        return tuple(each for each in measure_ablations(self.runs) if each.seeds > 1)
+        return tuple(compare_levels(grid) for grid in self.grids if len(grid.seeds) > 1)
+
+    @cached_property
+    def learning_rates(self) -> tuple[LearningRates, ...]:
+        """Return what a wrong learning rate costs, in each arm that varied little else."""
+        return measure_learning_rates(self.runs)
+
+    @cached_property
+    def importances(self) -> tuple[Importance, ...]:
+        """Return every hyperparameter's share of what decided the objective, in each arm with trials enough."""
+        return measure_importances(self.runs)
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """Return what could be taken home: completed trials, and adapters at other scales."""
+        return collect_points(self.runs)
+
+    @cached_property
+    def fronts(self) -> tuple[Front, ...]:
+        """Return what no other point beats in perplexity and one cost, or in perplexity and what is retained of one set."""
+        pairs = (*FRONTS, *((name, QUALITY) for name in self.retained("retention/")))
+        return tuple(front for metrics in pairs if (front := trace_front(self.points, metrics)) is not None)
+
+    @cached_property
+    def blind_spots(self) -> tuple[BlindSpot, ...]:
+        """Return the choices of which no trial trained its whole budget."""
+        return find_blind_spots(self.runs)
+
+    @cached_property
+    def scores(self) -> tuple[Score, ...]:
+        """Return the points by the study's own weights, the best first; empty where it wants no score."""
+        return score_points(self.points, self.weights) if self.weights else ()
+
+    @cached_property
+    def prices(self) -> tuple[Price, ...]:
+        """Return what was paid: by all of each arm, then by each completed trial."""
+        return (*price_search(self.runs), *price_trials(self.runs))
 
     @property
     def seeds(self) -> int:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from analysis.findings import recipe
+from analysis.findings import Findings, recipe
 from analysis.guidance.conditions import Condition, Method, judge_conditions
-from analysis.guidance.questions import Answer, Statistics, answer_questions
-from analysis.statistics.finalists import PROVISIONAL, choose_best, find_finalists
+from analysis.guidance.questions import Answer, answer_questions
+from analysis.statistics.finalists import PROVISIONAL, choose_best
 from analysis.statistics.fronts import KEPT_FREE_GIB, TIERS_GIB, memory_of
 from analysis.text.wording import Wording
 from records.runs import Run, StudyRuns
@@ -41,17 +41,17 @@ class Card:
         return tuple(condition for condition in self.conditions if condition.winner == winner)
 
 
-def make_card(runs: StudyRuns, found: Statistics, wording: Wording) -> Card:
-    """Return the card of a study, from its runs and what comparing them found."""
-    finalists = find_finalists(runs)
-    conditions = judge_conditions(finalists, found.verdict, wording)
+def make_card(findings: Findings, wording: Wording) -> Card:
+    """Return the card of a study."""
+    runs, finalists = findings.runs, findings.finalists
+    conditions = judge_conditions(finalists, findings.verdict, wording)
     seeds = min((len(finalist.replicates) for finalist in finalists.values()), default=0)
     kind = "note" if seeds >= PROVISIONAL else "note_provisional" if seeds > 1 else "note_one_seed"
     trials = ", ".join(finalist.trial.uid for finalist in finalists.values())
     note = wording(f"card.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
     devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
     tiers_note = wording("card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
-    return Card(conditions, recommend(runs, wording), answer_questions(runs, found, conditions, wording), note, tiers_note)
+    return Card(conditions, recommend(runs, wording), answer_questions(findings, conditions, wording), note, tiers_note)
 
 
 def recommend(runs: StudyRuns, wording: Wording) -> tuple[Tier, ...]:

@@ -14,9 +14,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
+from analysis.findings import Findings
 from analysis.guidance.arithmetic import agrees, compute
 from analysis.guidance.claim_book import Claim, ClaimBook, Key, Setting
-from analysis.statistics.comparison import figures_of
 from analysis.statistics.finalists import (
     PROVISIONAL,
     Finalist,
@@ -26,7 +26,6 @@ from analysis.statistics.finalists import (
     has_params,
     varies_by_chance,
 )
-from analysis.statistics.learning_rates import measure_learning_rates
 from analysis.text.wording import Wording
 from records.metrics import mean_of
 from records.runs import Run, StudyRuns
@@ -55,9 +54,9 @@ class Judged:
         return f"{self.word}: {self.reason}"
 
 
-def judge_claims(book: ClaimBook, runs: StudyRuns, wording: Wording) -> tuple[Judged, ...]:
-    """Return every claim judged by the runs of one study, in the book's order."""
-    bench = _Bench(book, runs, wording)
+def judge_claims(book: ClaimBook, findings: Findings, wording: Wording) -> tuple[Judged, ...]:
+    """Return every claim judged by what was found in one study, in the book's order."""
+    bench = _Bench(book, findings, wording)
     return tuple(bench.judge(claim) for claim in book.claims)
 
 
@@ -66,26 +65,29 @@ class _Bench:
     """What all claims are judged with."""
 
     book: ClaimBook
-    runs: StudyRuns
+    findings: Findings
     wording: Wording
 
-    @cached_property
-    def best(self) -> dict[str, Finalist]:
-        return find_finalists(self.runs)
+    @property
+    def runs(self) -> StudyRuns:
+        return self.findings.runs
+
+    @property
+    def best(self) -> Mapping[str, Finalist]:
+        return self.findings.finalists
 
     @cached_property
     def published(self) -> dict[str, dict[str, Finalist]]:
         """By setting, for each method a trial of the published recipe if one completed, else the best."""
-        return {name: self.best | find_finalists(self.runs, setting.recipes) for name, setting in self.book.settings.items()}
+        return {name: {**self.best} | find_finalists(self.runs, setting.recipes) for name, setting in self.book.settings.items()}
 
     @cached_property
     def figures(self) -> dict[str, dict[Key, Measured]]:
         """Figures that are no metrics of a run: name -> method -> value and runs."""
         found = {
-            each.name: {method: (value, self.best[method].runs) for method, value in each.values.items()}
-            for each in figures_of(self.runs, self.best)
+            each.name: {method: (value, self.best[method].runs) for method, value in each.values.items()} for each in self.findings.figures
         }
-        for rates in measure_learning_rates(self.runs):
+        for rates in self.findings.learning_rates:
             trials = self.runs.trials_of(rates.arm)
             for name in RATES:
                 found.setdefault(f"learning_rate/{name}", {})[trials[0].method] = getattr(rates, name), trials

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from analysis.findings import Findings
 from analysis.guidance.conditions import Condition
 from analysis.labels import format_cell
 from analysis.statistics.comparison import steadiness
@@ -24,15 +25,6 @@ State = Literal["answered", "partly answered", "unanswered"]
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What was found by comparing: the finalists on test documents, LoRA first; the ranks' knees; the ablations. Each may be missing."""
-
-    verdict: Verdict | None = None
-    knees: tuple[RankKnee, ...] = ()
-    ablations: tuple[Ablation, ...] = ()
-
-
-@dataclass(frozen=True)
 class Answer:
     """A question, whether this study answers it, and with what; unanswered, what is missing. `runs` are those it rests on."""
 
@@ -42,12 +34,13 @@ class Answer:
     runs: tuple[Run, ...] = ()
 
 
-def answer_questions(runs: StudyRuns, found: Statistics, conditions: Sequence[Condition], wording: Wording) -> tuple[Answer, ...]:
+def answer_questions(findings: Findings, conditions: Sequence[Condition], wording: Wording) -> tuple[Answer, ...]:
     """Return the answers: speed and quality of both methods, parameters against quality, schedules and stability."""
+    schedules = [ablation for ablation in findings.ablations if ablation.name == SHAPE]
     return (
-        _compare_methods(conditions, found.verdict, wording),
-        _weigh_parameters(runs, found.knees, wording),
-        _judge_schedules(runs, [each for each in found.ablations if each.name == SHAPE], wording),
+        _compare_methods(conditions, findings.verdict, wording),
+        _weigh_parameters(findings.runs, findings.knees, wording),
+        _judge_schedules(findings.runs, schedules, wording),
     )
 
 

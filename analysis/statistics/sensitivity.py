@@ -14,12 +14,12 @@ import numpy as np
 from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.difference import LEVEL, Difference, measure_difference
 from analysis.statistics.finalists import PROVISIONAL
-from analysis.statistics.loss_grid import Level, LossGrid, read_loss_grid
+from analysis.statistics.loss_grid import Level, LossGrid
 from records.refusals import Refusal
-from records.runs import StudyRuns
 
 DRAWS = 2000
-ABLATIONS = ("method.rank", "model.precision", "schedule.shape")
+RANK = "method.rank"
+ABLATIONS = (RANK, "model.precision", "schedule.shape")
 Shape = Literal["knee", "flat", "straight", "unknown"]
 
 
@@ -103,12 +103,6 @@ class RankKnee:
         assert self.interval is not None
         low, high = self.interval
         return f"{self.arm}: knee at rank {self.rank} (95 % interval {low} to {high}): {gained} ({provenance})"
-
-
-def measure_ablations(runs: StudyRuns, names: Sequence[str] = ABLATIONS) -> tuple[Ablation, ...]:
-    """Return the ablation of each of these hyperparameters in each arm that has more than one value of it with documents."""
-    grids = (read_loss_grid(runs, arm, name) for arm in runs.arms for name in names)
-    return tuple(compare_levels(grid) for grid in grids if grid is not None)
 
 
 def compare_levels(grid: LossGrid) -> Ablation:

@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 import sqlite3
 from pathlib import Path
@@ -133,6 +134,45 @@ def test_a_run_is_listed_by_its_name_with_its_uid_and_its_sets(store: str) -> No
     experiment = MlflowClient(store).get_experiment_by_name("named")
     assert experiment is not None
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # its pages open on training runs
+
+
+def test_a_run_says_its_arm_method_seed_and_the_roles_of_its_sets(store: str) -> None:
+    study = STUDY.model_copy(update={"uid": "typed", "name": "typed"})
+    trial = make_trial("typed", 3, Outcome.COMPLETED)
+    replicate = {"uid": f"{trial.uid}/seed-1", "kind": "replicate", "datasets": {"en": ("cd" * 32, "retain"), "fin": ("ef" * 32, "domain")}}
+    tracker = Tracker(store)
+    for record in (study, trial, trial.model_copy(update=replicate)):
+        tracker.write(record)
+    runs = read_study_runs("typed", store)
+    (first,), (again,) = runs.trials, runs.replicates
+    assert (first.arm, first.method, first.trial, first.seed) == ("lora", "lora", "", 0)
+    assert (again.arm, again.method, again.trial, again.seed) == ("lora", "lora", first.uid, 1)
+    assert runs.replicates_of(first) == (again,)
+    assert (runs.parent.roles, again.roles) == ({"ja": "adapt"}, {"en": "retain", "fin": "domain"})
+    assert again.role_of("fin") == "domain"
+    with pytest.raises(ValueError, match=r"^typed/lora/3/seed-1: MLflow holds no role of the data set 'ja'; allowed: "):
+        again.role_of("ja")
+    assert (runs.objective, runs.direction, runs.margin, runs.weights, runs.arms) == ("eval/perplexity", "minimize", None, {}, ["lora"])
+
+
+def test_an_artifact_is_copied_once_and_the_copy_goes_with_its_reader(store: str, tmp_path: Path) -> None:
+    (tmp_path / "openings.jsonl").write_text("first")
+    study = {"uid": "copied", "name": "copied", "artifacts": (tmp_path / "openings.jsonl",)}
+    Tracker(store).write(STUDY.model_copy(update=study))
+    runs = read_study_runs("copied", store)
+    copy = runs.artifact(runs.parent, "openings.jsonl")
+    assert copy is not None
+    assert copy.read_text() == "first"
+    assert runs.artifact(runs.parent, "openings.jsonl") is copy
+    assert runs.artifact(runs.parent, "report") is None
+    (tmp_path / "report.md").write_text("now there")
+    runs.add_files(runs.parent, tmp_path, ["report.md"], "report")
+    added = runs.artifact(runs.parent, "report")
+    assert added is not None
+    assert (added / "report.md").read_text() == "now there"
+    del runs
+    gc.collect()
+    assert not copy.parent.exists()
 
 
 def test_a_study_that_is_not_there_is_named(store: str) -> None:

@@ -40,12 +40,17 @@ class MadeRuns(StudyRuns):
         return path
 
 
-def make_study(
-    trials: list[Run], replicates: tuple[Run, ...] = (), model: str = QWEN, base: Run | None = None, texts: str = "ja/ja_wiki/train_0.jsonl"
+def make_study(  # noqa: PLR0917
+    trials: list[Run],
+    replicates: tuple[Run, ...] = (),
+    model: str = QWEN,
+    base: Run | None = None,
+    texts: str = "ja/ja_wiki/train_0.jsonl",
+    direction: str = "minimize",
 ) -> MadeRuns:
     """Return a study whose runs are these; its name is that of the first one's uid."""
     name = trials[0].uid.split("/")[0]
-    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction="minimize")
+    parent = make_run(name, {}, model=model, objective="eval/perplexity", direction=direction)
     files = {"origins.json": {"data": {"japanese": {"role": "adapt", "path": texts}}}}
     return MadeRuns(name, "sqlite://", "1", parent, base or make_run(f"{name}/base", {}), tuple(trials), replicates, files)
 

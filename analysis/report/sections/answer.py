@@ -5,8 +5,6 @@ from analysis.labels import label_of, mean_cell
 from analysis.report.document import Block, Paragraph, Points, Section, Tile, Tiles
 from analysis.report.sections.measures import compare
 from analysis.report.tables import Column, Table
-from analysis.statistics.comparison import gains_of
-from analysis.statistics.finalists import find_finalists
 from analysis.text.wording import Wording
 
 ANSWER = (
@@ -51,11 +49,7 @@ def answer(findings: Findings, wording: Wording) -> Section:
 
 def _gains(findings: Findings, wording: Wording) -> Table | None:
     """Return what LoRA keeps of full fine-tuning's quality and what it saves; None where one of the methods is missing."""
-    found = find_finalists(findings.runs)
-    if not {"lora", "full"} <= set(found):
-        return None
-    gains = gains_of(findings.runs, found["lora"], found["full"])
-    rows = tuple((gain.name, gain.lora, gain.full, gain.value, gain.formula) for gain in gains if gain.value is not None)
+    rows = tuple((gain.name, gain.lora, gain.full, gain.value, gain.formula) for gain in findings.gains if gain.value is not None)
     titles = ("column.measure", "training.lora", "training.full", "answer.gain", "column.formula")
     columns = tuple(Column(wording(title), is_code=title == titles[0]) for title in titles)
     return Table("gains", wording("answer.gains"), columns, rows) if rows else None

@@ -3,7 +3,6 @@
 from analysis.findings import Findings, short
 from analysis.guidance.card import Card, Tier, make_card
 from analysis.guidance.conditions import Method
-from analysis.guidance.questions import Statistics
 from analysis.labels import Cell
 from analysis.report.document import Block, Leaning, Leanings, Paragraph, Section
 from analysis.report.tables import Column, Table
@@ -37,7 +36,7 @@ def guide(findings: Findings, wording: Wording) -> Section:
 
 
 def _card(findings: Findings, wording: Wording) -> Card:
-    return make_card(findings.runs, Statistics(findings.verdict, findings.knees, findings.ablations), wording)
+    return make_card(findings, wording)
 
 
 def _leaning(findings: Findings, card: Card, winner: Method | None, wording: Wording) -> Leaning:

@@ -20,7 +20,7 @@ def claims(findings: Findings, wording: Wording) -> Section | None:
     if not CLAIMS.is_file():
         return None
     book = read_claims()
-    judged = judge_claims(book, findings.runs, wording)
+    judged = judge_claims(book, findings, wording)
     counts = ", ".join(f"{count} {word}" for word, count in Counter(each.word for each in judged).most_common())
     rows = tuple(
         (

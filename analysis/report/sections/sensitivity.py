@@ -11,8 +11,7 @@ from analysis.report.figures.palette import colour_of
 from analysis.report.figures.parallel import draw_parallel
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
-from analysis.statistics.importance import EVALUATORS, Importance, measure_importances
-from analysis.statistics.learning_rates import measure_learning_rates
+from analysis.statistics.importance import EVALUATORS, Importance
 from analysis.text.wording import Wording
 
 RESPONSES = {"learning_rate": "optimizer.learning_rate", "rank": "method.rank"}
@@ -22,9 +21,9 @@ EFFECTS = ("arm", "name", "value", "seeds", "perplexity", "low", "high", "ratio"
 
 def sensitivity(findings: Findings, wording: Wording) -> Section | None:
     """Return how the objective follows the hyperparameters; None where nothing was varied or measured."""
-    importances = measure_importances(findings.runs)
+    importances = findings.importances
     told = (
-        *(each.sentence for each in measure_learning_rates(findings.runs)),
+        *(each.sentence for each in findings.learning_rates),
         *(each.sentence for each in findings.knees),
         *(each.sentence for each in findings.ablations),
     )

@@ -1,5 +1,7 @@
 """What quality costs: the fronts, what each holds, what they cannot show, where memory goes, and what a percent is worth."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.findings import Findings, finite, short
@@ -10,8 +12,7 @@ from analysis.report.figures.trade_off import COSTS, QUALITY, SCALED, draw_forge
 from analysis.report.sections.measures import cell_of
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
-from analysis.statistics.fronts import FRONTS, Front, collect_points, find_blind_spots, score_points, trace_front
-from analysis.statistics.prices import price_search, price_trials
+from analysis.statistics.fronts import Front
 from analysis.text.wording import Wording
 
 PARTS = ("weights", "optimizer", "gradients", "activations")
@@ -28,9 +29,8 @@ def trade_off(findings: Findings, wording: Wording) -> Section | None:
     labels = {name: label_of(name, wording, unit=True) for name in (QUALITY, *COSTS, *retained)}
     table = _plotted(findings)
     forgetting = draw_forgetting(table, findings.urls, labels)
-    points = collect_points(findings.runs)
-    fronts = [front for names in (*FRONTS, *((name, QUALITY) for name in retained)) if (front := trace_front(points, names))]
-    blind = tuple(spot.sentence for spot in find_blind_spots(findings.runs))
+    fronts = findings.fronts
+    blind = tuple(spot.sentence for spot in findings.blind_spots)
     blocks: list[Block | None] = [
         picture("trade_off", draw_trade_off(table, findings.urls, labels), wording),
         picture("forgetting", forgetting, wording) if forgetting else None,
@@ -49,7 +49,7 @@ def _plotted(findings: Findings) -> pd.DataFrame:
     """Return the table of runs with means over seeds in the place of trials that were trained again, and adapters at other scales below."""
     table = findings.table.set_index("uid", drop=False)
     scaled: list[dict[str, object]] = []
-    for point in collect_points(findings.runs):
+    for point in findings.points:
         if point.scale != 1.0:
             scaled.append({"uid": point.uid, "arm": point.arm, "outcome": SCALED, **point.values})
         elif point.seeds > 1:
@@ -58,7 +58,7 @@ def _plotted(findings: Findings) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(scaled)], ignore_index=True) if scaled else table.reset_index(drop=True)
 
 
-def _on_fronts(fronts: list[Front], wording: Wording) -> Table:
+def _on_fronts(fronts: Sequence[Front], wording: Wording) -> Table:
     """Return what stands on each front."""
     rows: list[tuple[Cell, ...]] = []
     for front in fronts:
@@ -71,7 +71,7 @@ def _on_fronts(fronts: list[Front], wording: Wording) -> Table:
     return Table("fronts", wording("front.title"), columns, tuple(rows))
 
 
-def _volumes(fronts: list[Front], findings: Findings, wording: Wording) -> Table:
+def _volumes(fronts: Sequence[Front], findings: Findings, wording: Wording) -> Table:
     """Return how much of each front's box is dominated, by all points and by each arm's alone."""
     named = ["all", *findings.arms]
     columns = (
@@ -90,8 +90,7 @@ def _scores(findings: Findings, wording: Wording) -> Table:
     head = [Column(wording(f"score.{name}"), wording.find(f"score.{name}_means")) for name in ("trial", "scale", "score")]
     merits = [Column(f"{label_of(name, wording)} × {weight / total:.2g}", wording("score.merit_means")) for name, weight in weights.items()]
     rows = tuple(
-        (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights))
-        for each in score_points(collect_points(findings.runs), weights)
+        (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights)) for each in findings.scores
     )
     return Table("scores", wording("score.title"), (*head, *merits), rows)
 
@@ -109,7 +108,7 @@ def _prices(findings: Findings, wording: Wording) -> Table:
             price.gpu_hours_per_percent,
             price.kwh_per_percent,
         )
-        for price in (*price_search(findings.runs), *price_trials(findings.runs))
+        for price in findings.prices
     )
     columns = tuple(Column(wording(f"price.{name}"), wording.find(f"price.{name}_means")) for name in PRICES)
     return Table("prices", wording("price.title"), columns, rows)

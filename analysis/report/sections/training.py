@@ -8,8 +8,7 @@ from analysis.report.figures.curves import Curve, draw_loss_curves
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
 from analysis.statistics.comparison import Figure as Compared
-from analysis.statistics.comparison import figures_of
-from analysis.statistics.finalists import METHODS, find_finalists
+from analysis.statistics.finalists import METHODS
 from analysis.text.wording import Wording
 
 
@@ -22,7 +21,7 @@ def training(findings: Findings, wording: Wording) -> Section | None:
     panels = {title: curves for title, curves in panels.items() if curves}
     if not panels:
         return None
-    told = figures_of(findings.runs, find_finalists(findings.runs))
+    told = findings.figures
     base = findings.runs.base.metrics.get("eval/perplexity") if findings.runs.base else None
     lines = {} if base is None else {wording("training.validation"): base}
     curves = picture("loss_curves", draw_loss_curves(panels, lines, wording("training.tokens")), wording)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.findings import Findings
 from analysis.guidance.card import Card, make_card
-from analysis.guidance.questions import Statistics
 from analysis.statistics.difference import measure_difference
 from analysis.statistics.sensitivity import Ablation, Effect, RankKnee
 from analysis.statistics.verdict import Verdict
@@ -54,8 +54,11 @@ def make_verdict(shift: float, noise: float = 0.01, seeds: int = 5) -> Verdict:
     return Verdict(("lora", "full"), measure_difference(lora, full, np.full(60, 100.0)))
 
 
-def make(runs: StudyRuns, found: Statistics | None = None) -> Card:
-    return make_card(runs, found or Statistics(), read_wording())
+def make(runs: StudyRuns, **computed: object) -> Card:
+    """Return the card; what is given by the name of a property of Findings stands as if it had been computed."""
+    findings = Findings(runs)
+    vars(findings).update(computed)
+    return make_card(findings, read_wording())
 
 
 def names(card: Card, winner: Any) -> list[str]:
@@ -63,7 +66,7 @@ def names(card: Card, winner: Any) -> list[str]:
 
 
 def test_conditions_go_to_the_better_method() -> None:
-    card = make(make_two_arms(seeds=5), Statistics(make_verdict(0.09)))
+    card = make(make_two_arms(seeds=5), verdict=make_verdict(0.09))
     assert names(card, "lora") == ["memory", "storage", "retention"]
     assert names(card, "full") == ["quality", "data"]
     assert names(card, None) == ["speed"]
@@ -95,7 +98,7 @@ def test_one_seed_decides_only_what_chance_does_not_move() -> None:
     [(0.0, ["margin"], []), (0.02, ["margin"], ["quality"]), (0.2, [], ["quality"]), (-0.1, ["quality"], [])],
 )
 def test_a_margin_speaks_for_lora_where_it_is_shown(shift: float, lora: list[str], full: list[str]) -> None:
-    card = make(make_two_arms(seeds=5), Statistics(make_verdict(shift)))
+    card = make(make_two_arms(seeds=5), verdict=make_verdict(shift))
     assert [name for name in names(card, "lora") if name in ("margin", "quality")] == lora
     assert [name for name in names(card, "full") if name in ("margin", "quality")] == full
 
@@ -134,21 +137,21 @@ def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
 
 
 def test_the_first_question_needs_a_verdict_and_convergence() -> None:
-    def state(found: Statistics, tokens: float) -> str:
+    def state(verdict: Verdict, tokens: float) -> str:
         figures = FIGURES | {"convergence/tokens_to_95": (40_000.0, tokens)}
-        return make(make_two_arms(5, figures), found).answers[0].state
+        return make(make_two_arms(5, figures), verdict=verdict).answers[0].state
 
-    assert state(Statistics(make_verdict(0.09)), 30_000) == "answered"
-    assert state(Statistics(make_verdict(0.09)), 40_000) == "partly answered"
-    assert state(Statistics(make_verdict(0.05, noise=0.5)), 40_000) == "unanswered"  # inconclusive
-    text = make(make_two_arms(5), Statistics(make_verdict(0.09))).answers[0].text
+    assert state(make_verdict(0.09), 30_000) == "answered"
+    assert state(make_verdict(0.09), 40_000) == "partly answered"
+    assert state(make_verdict(0.05, noise=0.5), 40_000) == "unanswered"  # inconclusive
+    text = make(make_two_arms(5), verdict=make_verdict(0.09)).answers[0].text
     assert text.startswith(make_verdict(0.09).sentence)
     assert text.endswith("LoRA 39,998, full fine-tuning 30,004, more than chance between seeds.")
 
 
 def test_the_second_question_is_the_ranks() -> None:
     knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001)
-    answer = make(make_two_arms(0), Statistics(knees=(knee,))).answers[1]
+    answer = make(make_two_arms(0), knees=(knee,)).answers[1]
     assert (answer.state, answer.text) == ("answered", f"{knee.sentence}.")
     trials = [
         make_run(f"toy/lora/{number}", {"eval/perplexity": quality, "efficiency/trainable_parameters": size})
@@ -187,11 +190,11 @@ def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told:
         for name, choices in (("schedule.shape", ["cosine", "constant"]), ("seed", list(range(5))))
     }
     runs = replace(make_study(trials, model="toy"), files={"lora.json": space}, curves=curves)
-    found = Statistics(ablations=(Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, 0),)),))
-    answer = make(runs, found).answers[2]
+    ablations = (Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, 0),)),)
+    answer = make(runs, ablations=ablations).answers[2]
     assert answer.state == "answered"
     assert told in answer.text
     shown = re.search(r"cosine (\d\.\d+)", answer.text)
     assert shown
     assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
-    assert make(replace(runs, curves={}), found).answers[2].state == "partly answered"
+    assert make(replace(runs, curves={}), ablations=ablations).answers[2].state == "partly answered"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.findings import Findings
 from analysis.guidance.arithmetic import agrees, compute
 from analysis.guidance.claim_book import CLAIMS, ClaimBook, read_claims
 from analysis.guidance.claims import RATES, Judged, judge_claims
@@ -28,7 +29,7 @@ def book() -> ClaimBook:
 
 
 def judge(runs: StudyRuns, book: ClaimBook) -> dict[str, Judged]:
-    return {judged.claim.name: judged for judged in judge_claims(book, runs, read_wording())}
+    return {judged.claim.name: judged for judged in judge_claims(book, Findings(runs), read_wording())}
 
 
 def test_tables_that_contradict_themselves_are_called_so(book: ClaimBook) -> None:

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from analysis.findings import LOCAL_PAGES
 from analysis.labels import format_cell
@@ -19,6 +21,7 @@ from tests.support.browser import check_quiet, open_page
 from tests.support.judged_study import NAME, SEEDS, write_judged_study
 
 FIGURES = ("forest", "trade_off", "forgetting", "memory", "loss_curves", "learning_rate", "rank", "scripts", "strata", "parallel")
+QUESTIONS = ("get_experiment_by_name", "search_runs", "get_metric_history", "list_artifacts", "download_artifacts")
 NUMBER = re.compile(r"\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -33,8 +36,30 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def report(uri: str) -> Report:
-    return build_report(NAME, uri)
+def asked() -> Counter[tuple[str, ...]]:
+    """Return what was asked of MLflow for the one report of this module, each question by its method and what it was asked of."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def report(uri: str, asked: Counter[tuple[str, ...]]) -> Report:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in QUESTIONS:
+            patch.setattr(MlflowClient, name, count(name, asked))
+        report = build_report(NAME, uri)
+        report.as_json()  # every section, and all that the report is made from
+    return report
+
+
+def count(name: str, asked: Counter[tuple[str, ...]]) -> Callable[..., Any]:
+    """Return a method of MLflow's client that counts how often it is called with what."""
+    method = getattr(MlflowClient, name)
+
+    def counted(client: MlflowClient, *given: Any, **named: Any) -> Any:
+        asked[name, *(str(argument) for argument in given[:2])] += 1  # behind a run's id and a name, a folder of this process
+        return method(client, *given, **named)
+
+    return counted
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +154,17 @@ def test_finalists_are_judged_by_their_seeds(report: Report) -> None:
     means = {row[-1]: row[2] for row in told["tables"]["answer"]["rows"]}
     seeds = [run.metrics["test/nats_per_token"] for run in report.findings.runs.replicates if run.arm == "lora"]
     assert means["test/bits_per_character"] == pytest.approx(sum(seeds) / SEEDS / 0.6931471805599453 / 2)
+
+
+def test_a_report_asks_mlflow_once_for_each_artifact_and_history(report: Report, asked: Counter[tuple[str, ...]]) -> None:
+    """Six trials and ten replicates: 119 questions where nothing is remembered, 68 where all of it is."""
+    runs = report.findings.runs
+    assert (len(runs.trials), len(runs.replicates)) == (6, 10)
+    assert {question for question, times in asked.items() if times > 1} == set()
+    kinds = Counter(name for name, *_ in asked)
+    assert kinds["download_artifacts"] == 11  # the openings, and the documents of ten replicates
+    assert kinds["list_artifacts"] <= 1 + len(runs.trials) + len(runs.replicates)
+    assert kinds["get_metric_history"] <= 3 * (len(runs.trials) + len(runs.replicates))  # loss, gradient's norm, one of validation
 
 
 def test_the_report_is_made_again_from_the_store_alone(uri: str, folder: Path, tmp_path: Path) -> None:

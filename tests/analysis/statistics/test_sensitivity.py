@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.statistics.loss_grid import Level, LossGrid, lay_out, read_loss_grid
-from analysis.statistics.sensitivity import compare_levels, find_rank_knee, measure_ablations
+from analysis.statistics.sensitivity import compare_levels, find_rank_knee
 from tests.support.ablation_runs import TOKENS, write_grid
 
 RANKS = (4, 8, 16, 32, 64)
@@ -114,8 +114,7 @@ def test_a_rank_study_is_read_from_mlflow(tmp_path: Path) -> None:
     found = find_rank_knee(grid)
     assert found.rank == 16
     assert "3 seeds, 10 documents; provisional" in found.sentence
-    (ablation,) = measure_ablations(runs)
-    assert [effect.value for effect in ablation.effects] == list(RANKS)
+    assert [effect.value for effect in compare_levels(grid).effects] == list(RANKS)
 
 
 def test_lost_runs_are_counted_and_seeds_are_those_that_all_levels_have(tmp_path: Path) -> None:
@@ -132,8 +131,10 @@ def test_an_ordinary_search_has_one_seed_a_level(tmp_path: Path) -> None:
     runs = write_grid(
         tmp_path, {"lora": {"method.rank": RANKS, "method.dropout": [0.0, 0.1]}}, lambda p: TOKENS * (3.0 + p["method.dropout"])
     )
-    (ablation,) = measure_ablations(runs)
+    grid = read_loss_grid(runs, "lora", "method.rank")
+    assert grid is not None
+    ablation = compare_levels(grid)
     assert ablation.seeds == 1
     assert ablation.sentence.endswith("one seed, so no verdict")
     assert {effect.others["method.dropout"] for effect in ablation.effects} == {0.0}
-    assert measure_ablations(runs, ["schedule.shape"]) == ()
+    assert read_loss_grid(runs, "lora", "schedule.shape") is None
