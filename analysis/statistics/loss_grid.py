@@ -1,8 +1,8 @@
 """The runs of an ablation in a grid: one hyperparameter's values, each trained with the same seeds and measured on the same documents."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import pandas as pd
 from analysis.statistics.crossed import Numbers
 from analysis.statistics.finalists import value_of
 from analysis.statistics.importance import read_space
+from records.metrics import rank
 from records.refusals import Refusal
 from records.results import DOCUMENTS_FILE
 from records.runs import Run, StudyRuns
 
 SEED = "seed"
 LOSS = "eval/nats_per_token"
+SHARED = ["set", "document", "tokens"]  # columns in which all runs on the same documents agree
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,19 @@ def lay_out(runs: StudyRuns, arm: str, name: str) -> tuple[tuple[int, ...], tupl
     that does not vary the seed every trial has its own: a level is then its best trial, and one seed says nothing of chance.
     """
     space = read_space(runs, arm)
-    trials = [trial for trial in runs.trials_of(arm) if trial.params.get(name) is not None]
-    others = [each for each in space if each not in (name, SEED)]
-    levels = [_level(value, [trial for trial in trials if trial.params[name] == value], others) for value in _order(trials, name, space)]
-    kept = [level for level in levels if level is not None]
-    seeds = {_seed(run) for level in kept for run in level.runs}
-    shared = {seed for seed in seeds if all(seed in map(_seed, level.runs) for level in kept)}
+    others = [other for other in space if other not in (name, SEED)]
+    by_value: dict[Any, list[Run]] = {}
+    for trial in runs.trials_of(arm):
+        if trial.params.get(name) is not None:
+            by_value.setdefault(trial.params[name], []).append(trial)
+    chosen = (_choose_level(value, by_value[value], others) for value in _order(by_value, space.get(name, {})))
+    levels = [level for level in chosen if level is not None]
+    seeds_of_levels = [{_seed(run) for run in level.runs} for level in levels]
+    shared = set[int].intersection(*seeds_of_levels) if levels else set[int]()
     if SEED not in space or not shared:
-        return (0,), tuple(_only(level, level.runs[:1]) for level in kept)
-    return tuple(sorted(shared)), tuple(_only(level, [run for run in level.runs if _seed(run) in shared]) for level in kept)
+        return (0,), tuple(replace(level, runs=level.runs[:1]) for level in levels)
+    kept = [tuple(run for run in level.runs if _seed(run) in shared) for level in levels]
+    return tuple(sorted(shared)), tuple(replace(level, runs=runs) for level, runs in zip(levels, kept, strict=True))
 
 
 def read_loss_grid(runs: StudyRuns, arm: str, name: str) -> LossGrid | None:
@@ -74,57 +80,67 @@ def read_loss_grid(runs: StudyRuns, arm: str, name: str) -> LossGrid | None:
 
     Raises ValueError when runs were measured on different documents.
     """
-    seeds, levels = lay_out(runs, arm, name)
-    tables = {level.value: [_documents(runs, run) for run in level.runs] for level in levels}
-    levels = tuple(level for level in levels if all(table is not None for table in tables[level.value]))
+    seeds, laid_out = lay_out(runs, arm, name)
+    levels: list[Level] = []
+    tables: list[list[pd.DataFrame]] = []  # [levels][seeds], each of the same documents
+    for level in laid_out:
+        read = [table for run in level.runs if (table := _read_documents(runs, run)) is not None]
+        if len(read) == len(level.runs):  # a level that lacks a seed's documents is no row of the grid
+            levels.append(level)
+            tables.append(read)
     if len(levels) < 2:
         return None
-    read = [[table for table in tables[level.value] if table is not None] for level in levels]
-    reference = read[0][0]
-    for table in (table for row in read for table in row):
-        if not table[["set", "document", "tokens"]].equals(reference[["set", "document", "tokens"]]):
+    reference = tables[0][0]
+    for table in (table for row in tables for table in row):
+        if not table[SHARED].equals(reference[SHARED]):
             fault = "runs were measured on different documents"
             raise Refusal(f"{runs.name}/{arm}", fault=fault, allowed="runs of the same data")
-    nats = np.array([np.stack([table["nats"].to_numpy(dtype=np.float64) for table in row], axis=1) for row in read])
-    some = reference["tokens"].to_numpy(dtype=np.float64) > 0
-    return LossGrid(arm, name, seeds, levels, nats[:, some], reference["tokens"].to_numpy(dtype=np.float64)[some])
+    tokens = reference["tokens"].to_numpy(dtype=np.float64)
+    nats = np.array([np.stack([table["nats"].to_numpy(dtype=np.float64) for table in row], axis=1) for row in tables])
+    counted = tokens > 0  # [documents]
+    return LossGrid(arm, name, seeds, tuple(levels), nats[:, counted], tokens[counted])
 
 
-def _order(trials: Sequence[Run], name: str, space: Mapping[str, Any]) -> list[Any]:
-    """Return the values that trials have, numbers by size, others as the space lists them."""
-    values = dict.fromkeys(trial.params[name] for trial in trials)
+def _order(values: Collection[Any], distribution: Mapping[str, Any]) -> list[Any]:
+    """Return values of a hyperparameter, numbers by size, others as its distribution lists them."""
     if all(isinstance(value, int | float) for value in values):
         return sorted(values)
-    listed: list[Any] = space.get(name, {}).get("attributes", {}).get("choices", [])
+    listed: list[Any] = distribution.get("attributes", {}).get("choices", [])
     return sorted(values, key=lambda value: listed.index(value) if value in listed else len(listed))
 
 
-def _level(value: Any, trials: Sequence[Run], others: Sequence[str]) -> Level | None:
-    """Return the level with its best setting of the other names; runs by seed, and of one seed the better."""
-    settings: dict[tuple[Any, ...], dict[int, Run]] = {}
+def _choose_level(value: Any, trials: Sequence[Run], others: Sequence[str]) -> Level | None:
+    """Return the level of these trials with its best setting of the other names; runs by seed, and of one seed the better."""
+    by_setting: dict[tuple[Any, ...], list[Run]] = {}
     for trial in trials:
-        if trial.outcome == "completed" and math.isfinite(value_of(trial, LOSS)):
-            by_seed = settings.setdefault(tuple(trial.params.get(each) for each in others), {})
-            held = by_seed.get(_seed(trial))
-            if held is None or value_of(trial, LOSS) < value_of(held, LOSS):
-                by_seed[_seed(trial)] = trial
-    if not settings:
+        by_setting.setdefault(tuple(trial.params.get(other) for other in others), []).append(trial)
+    completed = {setting: _best_by_seed(runs) for setting, runs in by_setting.items()}
+    most = max(map(len, completed.values()), default=0)
+    if not most:
         return None
-    best = min(settings, key=lambda each: (-len(settings[each]), np.mean([value_of(run, LOSS) for run in settings[each].values()])))
-    chosen = sorted(settings[best].values(), key=_seed)
-    same = [trial for trial in trials if tuple(trial.params.get(each) for each in others) == best]
-    return Level(value, tuple(chosen), dict(zip(others, best, strict=True)), len(same) - len(chosen))
+    widest = [setting for setting, runs in completed.items() if len(runs) == most]
+
+    def mean_loss(setting: tuple[Any, ...]) -> float:
+        return fmean(value_of(run, LOSS) for run in completed[setting])
+
+    best = rank(widest, mean_loss, "minimize")[0]
+    return Level(value, completed[best], dict(zip(others, best, strict=True)), len(by_setting[best]) - most)
 
 
-def _only(level: Level, runs: Sequence[Run]) -> Level:
-    return Level(level.value, tuple(runs), level.others, level.lost)
+def _best_by_seed(trials: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the completed trials by seed, of each seed the one with the lowest loss."""
+    by_seed: dict[int, Run] = {}
+    completed = [trial for trial in trials if trial.outcome == "completed"]
+    for trial in rank(completed, lambda trial: value_of(trial, LOSS), "minimize"):
+        by_seed.setdefault(_seed(trial), trial)
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
 def _seed(run: Run) -> int:
     return int(run.params.get(SEED, 0))
 
 
-def _documents(runs: StudyRuns, run: Run) -> pd.DataFrame | None:
+def _read_documents(runs: StudyRuns, run: Run) -> pd.DataFrame | None:
     """Return a run's validation documents of the sets that were adapted to, None where it kept none."""
     path = runs.artifact(run, DOCUMENTS_FILE)
     if path is None:

@@ -15,17 +15,19 @@ OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, u
 
 def answer_lines(folder: Path, study: str, judged: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a table in lines of text: what the test split says of the base and of each arm, the mean where it has several runs."""
-    titles = {arm: f"best {arm}" if len(uids) == 1 else f"{arm}, mean of {len(uids)}" for arm, uids in judged.items()}
-    runs = {"base": [f"{study}/base"]} | {titles[arm]: uids for arm, uids in judged.items()}
-    metrics = {title: _mean_metrics(folder, uids) for title, uids in runs.items()}
-    names = dict.fromkeys(name for each in metrics.values() for name in each if name.startswith("test/") and name.count("/") < 3)
+    columns = {"base": _mean_metrics(folder, [f"{study}/base"])}
+    for arm, uids in judged.items():
+        columns[f"best {arm}" if len(uids) == 1 else f"{arm}, mean of {len(uids)}"] = _mean_metrics(folder, uids)
+    measured = dict.fromkeys(name for metrics in columns.values() for name in metrics)
+    names = [name for name in measured if name.startswith("test/") and name.count("/") < 3]  # those by class of text are the report's
     if not names:
         return []
-    names |= {EVALUATION_SHARE: None}
-    rows = [["", *metrics], *([name, *(f"{each[name]:.4g}" if name in each else "" for each in metrics.values())] for name in names)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rows = [["", *columns]]
+    for name in (*names, EVALUATION_SHARE):
+        rows.append([name, *(f"{metrics[name]:.4g}" if name in metrics else "" for metrics in columns.values())])
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))  # widths
     return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows
+        "  ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, others, strict=True))]) for name, *cells in rows
     ]
 
 
