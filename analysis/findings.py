@@ -32,6 +32,7 @@ from analysis.statistics.prices import Price, price_search, price_trials
 from analysis.statistics.sensitivity import ABLATIONS, RANK, Ablation, RankKnee, compare_levels, find_rank_knee
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
+from records.folders import OPENINGS_FILE
 from records.run_id import RunId
 from records.runs import Goal, Run, StudyRuns
 
@@ -178,7 +179,7 @@ class Findings:
     @cached_property
     def openings(self) -> int:
         """Return how often the test split was opened, counted from the log that the study's run carries."""
-        path = self.runs.artifact(self.runs.parent, "openings.jsonl")
+        path = self.runs.artifact(self.runs.parent, OPENINGS_FILE)
         return 0 if path is None else len(path.read_text(encoding="utf-8").splitlines())
 
     @cached_property

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from records.folders import MLFLOW_DATABASE
+
 
 def state_root(state: Path | None) -> Path:
     """Return the absolute folder that holds studies' state: `state`, $HIKAKU_STATE, or one in the user's data directory."""
@@ -21,6 +23,6 @@ def find_store(state: Path | None, uri: str | None = None) -> str:
     if uri:
         return uri
     root = state_root(state)
-    if not (root / "mlflow.db").exists():
+    if not (root / MLFLOW_DATABASE).exists():
         raise ValueError(f"{root}: no study was run here yet; begin with `hikaku tune STUDY`, or name its --state")
     return create_store(root)

@@ -5,20 +5,16 @@ into its own folder of the study's state, complete or absent. Rung values are in
 from these two everything MLflow shows can be rebuilt.
 """
 
+import contextlib
 import json
+from collections.abc import Generator
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from records.files import write_atomically
-
-CONFIG_FILE = "config.json"
-RESULT_FILE = "result.json"
-SAMPLES_FILE = "samples.json"  # of the base and the best: given, written, expected
-DOCUMENTS_FILE = "documents.parquet"  # per-document nats, tokens, characters, bytes, of every split opened
-WEIGHTS_FOLDER = "weights"  # the adapter or the full model after the last step, safetensors and JSON
-CHECKPOINTS_FOLDER = "checkpoints"
+from records.files import hold, sweep, write_file
+from records.folders import BASE_FOLDER, CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK, TRIALS_FOLDER
 
 
 class Outcome(StrEnum):
@@ -87,9 +83,24 @@ class TrialStatus(Record):
     ended: float | None = Field(default=None, description="unix time")
 
 
+PATIENCE = 120.0  # seconds: a driver killed a moment ago may have left a run's worker alive for some of them
+
+
+@contextlib.contextmanager
+def hold_run(folder: Path) -> Generator[None]:
+    """Hold a run's folder, without what killed processes left in it, so that never two write there.
+
+    Raises TimeoutError where another process still holds it after two minutes.
+    """
+    with hold(folder / RUN_LOCK, patience=PATIENCE):
+        sweep(folder)
+        sweep(folder / CHECKPOINTS_FOLDER)
+        yield
+
+
 def save_result(folder: Path, result: Result) -> None:
     """Write `result.json` into a run's folder, complete or absent."""
-    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1))
+    write_file(folder / RESULT_FILE, result.model_dump_json(indent=1))
 
 
 def load_result(folder: Path) -> Result | None:
@@ -106,4 +117,4 @@ def trial_folder(study_folder: Path, uid: str) -> Path:
     The uid is `study/arm/number` for a trial and `study/base` for the base.
     """
     _, *rest = uid.split("/")
-    return study_folder / "base" if rest == ["base"] else study_folder.joinpath("trials", *rest)
+    return study_folder / BASE_FOLDER if rest == ["base"] else study_folder.joinpath(TRIALS_FOLDER, *rest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from records.folders import BASE_FOLDER, TRIALS_FOLDER
 from records.refusals import Refusal
 
 Kind = Literal["study", "base", "trial", "replicate"]
@@ -75,9 +76,9 @@ class RunId:
     @property
     def folder(self) -> Path:
         """Return the run's folder, relative to the study's: `base`, `trials/arm/number`, or below that `seed-N`."""
-        if self.kind in ("study", "base"):
-            return Path(*self._parts)
-        return Path("trials", *self._parts)
+        if self.kind == "study":
+            return Path()
+        return Path(BASE_FOLDER) if self.kind == "base" else Path(TRIALS_FOLDER, *self._parts)
 
     @property
     def level(self) -> int:

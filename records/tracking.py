@@ -6,14 +6,14 @@ tag `hikaku.written` holds the digest of what was written last, so writing a rec
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 from pydantic import Field
 
+from records.files import hold, sweep, write_file
+from records.folders import ARTIFACTS_FOLDER, MLFLOW_DATABASE, MLFLOW_LOCK
 from records.results import CurvePoint, Outcome, Record, RungReport
 from records.run_id import Kind, RunId
 from records.runs import CONTEXT, KIND, UID, connect, search_runs
@@ -56,24 +56,21 @@ class RunRecord(Record):
 def create_store(root: Path) -> str:
     """Return the URI of the MLflow store in a folder, made there if it is missing.
 
-    The schema is created beside its place and renamed: a process killed during the migration, or eight that begin at once, leave a
-    whole store or none.
+    The database appears with its whole schema: a process killed during the migration, or eight that begin at once, leave a whole store
+    or none.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    store = root / "mlflow.db"
-    with filelock.FileLock(root / "mlflow.lock"):
+    store = root / MLFLOW_DATABASE
+    with hold(root / MLFLOW_LOCK):
+        sweep(root, MLFLOW_DATABASE)
         if not store.exists():
-            with tempfile.TemporaryDirectory(prefix=".mlflow.", dir=root) as building:
-                half_made = Path(building) / "mlflow.db"
-                _create_schema(f"sqlite:///{half_made}", root / "mlartifacts")
-                half_made.replace(store)
+            write_file(store, lambda path: _create_schema(path, root / ARTIFACTS_FOLDER))
     return f"sqlite:///{store}"
 
 
-def _create_schema(uri: str, artifacts: Path) -> None:
+def _create_schema(database: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    made = SqlAlchemyStore(uri, str(artifacts))
+    made = SqlAlchemyStore(f"sqlite:///{database}", str(artifacts))
     made.engine.dispose()
 
 
@@ -118,7 +115,7 @@ class Tracker:
         found = self._client.get_experiment_by_name(study)
         location = None
         if self.uri.startswith("sqlite:///"):
-            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / study).as_uri()
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / ARTIFACTS_FOLDER / study).as_uri()
         experiment = found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
         self._client.set_experiment_tag(experiment, *TRAINING)
         for run in search_runs(self._client, experiment):

@@ -4,6 +4,7 @@ A trial of one worker runs in Ray Train's local mode inside the process that Tun
 imports and DeepSpeed's first start are paid once. A trial of several workers is a `TorchTrainer` of its own.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from filelock import FileLock
 from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from records.results import Outcome, Result, RungReport, load_result, save_result
+from records.results import Outcome, Result, RungReport, hold_run, load_result, save_result
 from trainables.config import TrialConfig
 
 Job = Literal["trial", "replicate", "base", "test"]
@@ -90,10 +90,7 @@ def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
     An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
     """
     config = TrialConfig.unflatten(flat)
-    folder = Path(config.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # A driver killed a moment ago may have left this trial's worker alive for a few seconds: never two in one folder.
-    with FileLock(folder / "lock", timeout=120):
+    with hold_run(Path(config.folder)):
         # Only the referee writes a failure down: if it is what has died, the trial is not at fault and stays unfinished.
         result = _run_or_fail("trial", config, share, referee)
         return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
@@ -103,8 +100,7 @@ def train_replicate(flat: dict[str, Any], share: Share) -> Result:
     """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's."""
     config = TrialConfig.unflatten(flat)
     folder = Path(config.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock", timeout=120):
+    with hold_run(folder):
         result = _run_or_fail("replicate", config, share, "")
         save_result(folder, result)
         return result
@@ -206,7 +202,11 @@ def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
 
 def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
     """Return the results of jobs given with their nested configs; a Ray task of the launcher's."""
-    return run_jobs([(job, TrialConfig.model_validate(config)) for job, config in jobs], share)
+    parsed: Jobs = [(job, TrialConfig.model_validate(config)) for job, config in jobs]
+    with contextlib.ExitStack() as held:
+        for _, config in parsed:
+            held.enter_context(hold_run(Path(config.folder)))
+        return run_jobs(parsed, share)
 
 
 def _one_line(error: BaseException) -> str:

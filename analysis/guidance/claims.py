@@ -27,11 +27,11 @@ from analysis.statistics.finalists import (
     varies_by_chance,
 )
 from analysis.text.wording import Wording
+from records.folders import ORIGINS_FILE
 from records.metrics import mean_of
 from records.runs import Run, StudyRuns
 
 RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates, each a figure learning_rate/…
-ORIGINS = "origins.json"  # the artifact that says where a study's texts were taken from
 
 Word = Literal["reproduced", "not reproduced", "not comparable"]
 Finding = tuple[Word, str, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
@@ -96,7 +96,7 @@ class _Bench:
     @cached_property
     def texts(self) -> str:
         """Where the training texts were taken from, as one line; empty where nothing says."""
-        path = self.runs.artifact(self.runs.parent, ORIGINS)
+        path = self.runs.artifact(self.runs.parent, ORIGINS_FILE)
         sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
         return json.dumps([each for each in sets.values() if each.get("role") == "adapt"])
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from analysis.labels import format_cell
 from analysis.report.document import Block, Document, Figure, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
 from analysis.report.tables import Table
-
-FIGURES = "figures"  # the folder of pictures beside report.md
+from records.folders import FIGURES_FOLDER
 
 
 def render_markdown(document: Document) -> str:
@@ -35,7 +34,7 @@ def _render_block(block: Block, links: Mapping[str, str]) -> str:
             table = block.as_markdown(lambda text: f"[{text}]" if text in links else text)
             text = f"### {block.title}\n\n{table}" if block.title else table
         case Figure():
-            text = f"### {block.title}\n\n![{block.title}]({FIGURES}/{block.name}.svg)\n\n{block.caption}"
+            text = f"### {block.title}\n\n![{block.title}]({FIGURES_FOLDER}/{block.name}.svg)\n\n{block.caption}"
         case Sample():
             written = "\n".join(f"- {title}: {_quote(text)}" for title, text in block.written.items())
             text = f"**{block.title}**: {_quote(block.given)}\n\n{written}"

@@ -11,11 +11,13 @@ from typing import Any
 
 from analysis.findings import Findings, short
 from analysis.report.document import Document, Section
-from analysis.report.markdown import FIGURES, render_markdown
+from analysis.report.markdown import render_markdown
 from analysis.report.sections import answer, card, claims, classes, difference, records, sensitivity, trade_off, training
 from analysis.report.sections.pictures import colours_of
 from analysis.text.wording import Wording, read_wording
 from analysis.trials import hyperparameters
+from records.files import hold, sweep, write_file
+from records.folders import FIGURES_FOLDER, REPORT_DATA, REPORT_FILE, REPORT_LOCK, REPORT_PAGE, TABLES_FOLDER
 from records.run_id import RunId
 from records.runs import Run, read_study_runs
 
@@ -99,16 +101,18 @@ class Report:
 
         The same files become artifacts of the study's run, under report/.
         """
-        files = {"report.md": self.as_markdown(), "report.html": self.as_html()}
-        files["report.json"] = json.dumps(self.as_json(), ensure_ascii=False, indent=1, allow_nan=False)
-        files |= {f"{FIGURES}/{figure.name}.svg": figure.svg for figure in self.document.figures()}
-        files |= {f"tables/{table.name}.csv": table.as_csv() for table in self.document.tables()}
-        for name, text in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        files = {REPORT_FILE: self.as_markdown(), REPORT_PAGE: self.as_html()}
+        files[REPORT_DATA] = json.dumps(self.as_json(), ensure_ascii=False, indent=1, allow_nan=False)
+        files |= {f"{FIGURES_FOLDER}/{figure.name}.svg": figure.svg for figure in self.document.figures()}
+        files |= {f"{TABLES_FOLDER}/{table.name}.csv": table.as_csv() for table in self.document.tables()}
+        with hold(folder / REPORT_LOCK):
+            sweep(folder, REPORT_FILE, REPORT_PAGE, REPORT_DATA)
+            sweep(folder / FIGURES_FOLDER)
+            sweep(folder / TABLES_FOLDER)
+            for name, text in files.items():
+                write_file(folder / name, text)
         self.findings.runs.add_files(self.findings.runs.parent, folder, files, ARTIFACTS)
-        return folder / "report.md"
+        return folder / REPORT_FILE
 
     def _lead(self) -> str:
         findings = self.findings

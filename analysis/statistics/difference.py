@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.finalists import Finalist
+from records.folders import DOCUMENTS_FILE
 from records.refusals import Refusal
-from records.results import DOCUMENTS_FILE
 from records.runs import StudyRuns
 
 LEVEL = 0.95  # of intervals

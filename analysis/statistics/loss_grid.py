@@ -11,9 +11,9 @@ import pandas as pd
 from analysis.statistics.crossed import Numbers
 from analysis.statistics.finalists import value_of
 from analysis.statistics.importance import read_space
+from records.folders import DOCUMENTS_FILE
 from records.metrics import rank
 from records.refusals import Refusal
-from records.results import DOCUMENTS_FILE
 from records.runs import Run, StudyRuns
 
 SEED = "seed"

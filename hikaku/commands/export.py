@@ -1,9 +1,7 @@
 """A trial taken home: `hikaku export` writes a folder that transformers and peft read, compares it with the trial, and says what it is."""
 
-import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import typer
 
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.commands.saved_models import find_model
+from records.files import build_folder, digest_files, hold_place, write_file
 from records.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -77,23 +76,21 @@ def export_trial(runs: "StudyRuns", source: "ModelSource", state: Path, chosen: 
     saved = find_model(run.uid, state)
     if saved.config is None or saved.weights is None:
         raise Refusal("--trial", run.uid, "a trial that has completed")
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise Refusal("DEST", destination, "a folder that is empty, or not there yet")
     kind: Kind = "full model" if saved.config.method.name == "full" else "merged model" if merge else "adapter"
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as beside:
-        building = Path(beside) / "export"
-        building.mkdir()
-        write_model(saved.config, saved.weights, building, source, merge=merge)
-        agreement = compare_export(saved.config, saved.weights, building, run.metrics["eval/perplexity"])
-        done = Export(run.uid, destination, kind, agreement)
-        if not agreement.is_good:
-            raise RuntimeError(f"{done}, above the {agreement.tolerance:g} allowed; nothing was written")
-        card = render_card(runs, run, source, kind, source.id or str(saved.folder), agreement)
-        (building / CARD_FILE).write_text(card, encoding="utf-8")
-        provenance = {"kind": kind} | describe_provenance(runs, run) | {"compared": _compared(agreement), "sha256": _digests(building)}
-        (building / PROVENANCE_FILE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1), encoding="utf-8")
-        building.rename(destination)
+    with hold_place(destination):
+        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+            raise Refusal("DEST", destination, "a folder that is empty, or not there yet")
+        with build_folder(destination) as building:
+            write_model(saved.config, saved.weights, building, source, merge=merge)
+            agreement = compare_export(saved.config, saved.weights, building, run.metrics["eval/perplexity"])
+            done = Export(run.uid, destination, kind, agreement)
+            if not agreement.is_good:
+                raise RuntimeError(f"{done}, above the {agreement.tolerance:g} allowed; nothing was written")
+            card = render_card(runs, run, source, kind, source.id or str(saved.folder), agreement)
+            write_file(building / CARD_FILE, card)
+            provenance = {"kind": kind} | describe_provenance(runs, run) | {"compared": _compared(agreement)}
+            provenance["sha256"] = digest_files(building)  # of everything but the provenance itself
+            write_file(building / PROVENANCE_FILE, json.dumps(provenance, ensure_ascii=False, indent=1))
     return done
 
 
@@ -106,10 +103,6 @@ def describe_provenance(runs: "StudyRuns", run: "Run") -> dict[str, Any]:
 
 def _compared(agreement: "Agreement") -> Mapping[str, float]:
     return asdict(agreement) | {"relative": agreement.relative}
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def export(  # noqa: PLR0913, PLR0917

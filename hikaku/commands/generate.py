@@ -10,7 +10,8 @@ import typer
 
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.commands.saved_models import SavedModel
-from hikaku.study.origins import ORIGINS_FILE, load_origins
+from hikaku.study.origins import load_origins
+from records.folders import ORIGINS_FILE
 from records.refusals import Refusal
 from trainables.corpora.templates import make_renderer, read_template
 

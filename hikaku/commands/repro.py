@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hikaku.commands.options import AsJson, State, print_json
-from hikaku.study.origins import ORIGINS_FILE, Origins, load_origins
+from hikaku.study.origins import Origins, load_origins
+from records.folders import CONFIG_FILE, DATA_FOLDER, ORIGINS_FILE, RESULT_FILE
 from records.refusals import Refusal
-from records.results import CONFIG_FILE, RESULT_FILE, Outcome, Result, RungReport, load_result, trial_folder
+from records.results import Outcome, Result, RungReport, load_result, trial_folder
 from records.runs import Run, StudyRuns, read_study_runs
 from trainables.config import TrialConfig
 
@@ -118,9 +119,9 @@ def _make_present(origins: Origins, run: Run, config: TrialConfig, root: Path) -
     model = resolve_model(origins.model, fetch=True)
     _refuse_change("the model", run.facts["revision"], origins.model.revision or str(model.digest))
     assert model.folder is not None
-    card = prepare_data(origins.data, model.folder, config.batch.sequence_length, root / "data")
+    card = prepare_data(origins.data, model.folder, config.batch.sequence_length, root / DATA_FOLDER)
     _refuse_change("the texts in tokens", run.facts["train_digest"], card.train_digest)
-    return {"model": {"folder": str(model.folder)}, "data": {"folder": str(root / "data")}}
+    return {"model": {"folder": str(model.folder)}, "data": {"folder": str(root / DATA_FOLDER)}}
 
 
 def _refuse_change(what: str, before: str, now: str) -> None:

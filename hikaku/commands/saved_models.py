@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
 from records.refusals import Refusal
-from records.results import CONFIG_FILE, WEIGHTS_FOLDER, trial_folder
+from records.results import trial_folder
 from trainables.config import TrialConfig
-from trainables.models.source import WEIGHTS, check_model_folder, digest_folder
+from trainables.models.source import WEIGHTS, check_model_folder, digest_model
 
 if TYPE_CHECKING:
     from trainables.corpora.tokens.tokenizer import Tokenizer
@@ -28,8 +29,8 @@ class SavedModel:
 
     def as_json(self) -> dict[str, str | None]:
         """Return name, folder, and the SHA-256 of the model's files and of the trial's weights."""
-        weights = digest_folder(self.weights) if self.weights else None
-        return {"name": self.name, "folder": str(self.folder), "sha256": digest_folder(self.folder), "weights_sha256": weights}
+        weights = digest_model(self.weights) if self.weights else None
+        return {"name": self.name, "folder": str(self.folder), "sha256": digest_model(self.folder), "weights_sha256": weights}
 
     def load(self) -> "LoadedModel":
         """Return the model on this machine's GPU or CPU, in its trial's precision; a folder's in bf16 on a GPU, in fp32 on a CPU."""

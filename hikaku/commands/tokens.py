@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
-from hikaku.study.folder import DATA_FOLDER, load_identity, lock_study, prepare_texts
+from hikaku.study.folder import load_identity, lock_study, prepare_texts
 from hikaku.study.study import Study
+from records.folders import DATA_FOLDER
 from records.refusals import refuse_name
 from trainables.corpora.language.scripts import SCRIPTS
 from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, split_folder
@@ -161,7 +162,6 @@ def _prepare(study: Study, folder: Path, say: Callable[[str], None]) -> tuple[Pa
     """Return the model's folder and the card of the texts, made present as `hikaku tune` does."""
     model = resolve_model(study.model, fetch=True)
     assert model.folder is not None
-    folder.mkdir(parents=True, exist_ok=True)
     running = load_identity(folder) is not None and (folder / DATA_FOLDER / CARD_FILE).exists()  # a study that runs may be looked into
     with contextlib.nullcontext() if running else lock_study(study, folder):
         return model.folder, prepare_texts(study, model.folder, folder, say)

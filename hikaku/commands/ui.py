@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hikaku.commands.options import Overrides, State, find_study_store, read_study
+from records.folders import TRIALS_DATABASE
 from records.refusals import Refusal
 from records.runs import find_experiment
 
@@ -35,7 +36,7 @@ def open_dashboard(folder: Path, storage: str | None, port: int = 8080) -> int:
     """
     if find_spec("optuna_dashboard") is None:
         raise ValueError("--optuna: optuna-dashboard is not installed; `pip install 'hikaku[dashboard]'` brings it")
-    url = storage or _read_only(folder / "optuna.db")
+    url = storage or _read_only(folder / TRIALS_DATABASE)
     serve: Any = resolve_name("optuna_dashboard:run_server")
     typer.echo(f"optuna-dashboard: http://{HERE}:{port}")
     with contextlib.suppress(KeyboardInterrupt):

@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from hikaku.search.pruner import StratifiedHalving
 from hikaku.search.trial_store import STARTED, open_storage
 from hikaku.study.study import Study
-from records.files import write_atomically
+from records.files import write_file
+from records.folders import ARMS_FOLDER
 
 START = "start"  # user attribute of an enqueued trial: which of the arm's starts it is
 
@@ -63,7 +64,7 @@ class ArmStudies:
         )
         self._enqueue_starts(arm, opened)
         distributions = {name: json.loads(distribution_to_json(each)) for name, each in self._study.arms[arm].space.distributions().items()}
-        write_atomically(self._folder / "arms" / f"{arm}.json", json.dumps(distributions, indent=1))
+        write_file(self._folder / ARMS_FOLDER / f"{arm}.json", json.dumps(distributions, indent=1))
         return opened
 
     def _enqueue_starts(self, arm: str, opened: optuna.Study) -> None:

@@ -5,12 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from records.files import write_atomically
+from records.files import append_line, write_file
+from records.folders import OPENINGS_FILE, SAMPLES_FILE
 from records.metrics import mean_of
-from records.results import SAMPLES_FILE, load_result, trial_folder
+from records.results import load_result, trial_folder
 
 EVALUATION_SHARE = "efficiency/evaluation_share"
-OPENINGS_FILE = "openings.jsonl"  # one line per opening of a test split: uid, unix_time
 
 
 def answer_lines(folder: Path, study: str, judged: Mapping[str, Sequence[str]]) -> list[str]:
@@ -41,7 +41,7 @@ def join_samples(folder: Path, study: str, best: Mapping[str, str]) -> None:
     if not tables:
         return
     joined = next(iter(tables.values())).drop(columns="written").assign(**{title: table["written"] for title, table in tables.items()})
-    write_atomically(folder / SAMPLES_FILE, joined.to_json(orient="split", index=False, force_ascii=False, indent=1))
+    write_file(folder / SAMPLES_FILE, joined.to_json(orient="split", index=False, force_ascii=False, indent=1))
 
 
 def _mean_metrics(folder: Path, uids: Sequence[str]) -> dict[str, float]:
@@ -54,8 +54,7 @@ def _mean_metrics(folder: Path, uids: Sequence[str]) -> dict[str, float]:
 
 def log_opening(folder: Path, uid: str) -> None:
     """Write down that a test split is about to be opened for a run; it counts even if the measurement then fails."""
-    with (folder / OPENINGS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"uid": uid, "unix_time": time.time()}) + "\n")
+    append_line(folder / OPENINGS_FILE, json.dumps({"uid": uid, "unix_time": time.time()}))
 
 
 def read_openings(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hikaku.study.machine import Device
 from hikaku.study.sections import Resources
 from hikaku.study.study import Study
+from records.files import make_folder
 from records.refusals import Refusal
 from trainables.process import ENVIRONMENT, Share
 
@@ -30,7 +31,7 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
     from outside are never given back. Raises ValueError when no cluster answers at the address.
     """
-    logs.mkdir(parents=True, exist_ok=True)
+    make_folder(logs)
     _log_to_file(logs / "ray.log")
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
     address = address or os.environ.get("RAY_ADDRESS") or "local"

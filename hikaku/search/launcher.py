@@ -20,12 +20,13 @@ from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
 from hikaku.search.setting import Setting
 from hikaku.search.tuning import Search, is_measured
-from hikaku.study.folder import DATA_FOLDER, load_identity, lock_study, prepare_texts, save_identity
+from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_identity
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
 from hikaku.study.rules import PRECISION
 from hikaku.study.study import Study
+from records.folders import DATA_FOLDER, LOGS_FOLDER
 from records.places import state_root
 from records.results import Outcome, TrialStatus
 from trainables.config import Precision
@@ -64,7 +65,6 @@ def run_study(study: Study, *, state: Path | None = None, address: str | None = 
     cannot be measured, or Ray itself fails.
     """
     folder = state_root(state) / study.name
-    folder.mkdir(parents=True, exist_ok=True)
     say = say or LiveTable.say
     with lock_study(study, folder), contextlib.ExitStack() as stack:
         launch = Launch(study, folder, address, say, stack)
@@ -72,7 +72,7 @@ def run_study(study: Study, *, state: Path | None = None, address: str | None = 
             return launch.run()
         except RayError as error:
             last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
-            raise RuntimeError(f"{study.name}: {last} (logs: {folder / 'logs'}); the same command goes on from here") from error
+            raise RuntimeError(f"{study.name}: {last} (logs: {folder / LOGS_FOLDER}); the same command goes on from here") from error
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Launch:
     def _on_cluster(self) -> Share:
         """Return a trial's share of the cluster, which is opened at the first call and left when the run ends."""
         if self._share is None:
-            self.stack.enter_context(open_cluster(self.address, self.folder / "logs"))
+            self.stack.enter_context(open_cluster(self.address, self.folder / LOGS_FOLDER))
             check_machines(self.study, self.folder)
             self._share = share_of(self.study.resources)
         return self._share

@@ -5,6 +5,7 @@ launcher makes it an actor on the driver's node. Every step is written so that a
 another: an end is told before it is acted upon, what was decided but not told is told on opening, and asking twice gives the same answer.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -12,7 +13,6 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial
 
@@ -25,8 +25,10 @@ from hikaku.search.run_records import base_record, replicate_record, study_recor
 from hikaku.search.setting import Setting
 from hikaku.search.trial_store import CHOICES, STATES, rungs_of, status_of
 from hikaku.study.study import Study
+from records.files import hold, sweep
+from records.folders import ARMS_FOLDER, BASE_FOLDER, CONFIG_FILE, REFEREE_LOCK, TRIALS_DATABASE
 from records.refusals import Refusal
-from records.results import CONFIG_FILE, Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder
+from records.results import Outcome, Result, RungReport, TrialStatus, load_result, save_result, trial_folder
 from search_spaces.samplers import make_sampler
 from trainables.config import TrialConfig
 
@@ -37,14 +39,15 @@ if TYPE_CHECKING:
 class Referee:
     """Asks Optuna for trials, answers their reports, tells their ends; one object per study at a time.
 
-    Raises filelock.Timeout when another referee of the study is still alive after `patience` seconds.
+    Raises TimeoutError when another referee of the study is still alive after `patience` seconds.
     """
 
     def __init__(self, study: Study, setting: Setting, patience: float = 30) -> None:
         self.study, self.setting = study, setting
-        setting.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(setting.folder / "referee.lock")
-        self._lock.acquire(timeout=patience)
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(hold(setting.folder / REFEREE_LOCK, patience=patience))
+        sweep(setting.folder, TRIALS_DATABASE)
+        sweep(setting.folder / ARMS_FOLDER)
         self._trials = ArmStudies(study, setting.folder)
         self._sequence = max((_last_sequence(trial) for trial in self._trials.everywhere()), default=0)
         self._finished = False
@@ -148,7 +151,7 @@ class Referee:
         self._finished = finished
         self.mark(self.study.name, *self.best().values())  # which by now may be champions
         line = self._recorder.close(patience) if self._recorder else ""
-        self._lock.release()
+        self._lock.close()
         return line
 
     # -- opening ---------------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ class Referee:
         path, workers = self._folder(uid) / CONFIG_FILE, self.study.resources.workers
         begun = json.loads(path.read_text(encoding="utf-8"))["engine"]["workers"] if path.exists() else workers
         if begun != workers:
-            self._lock.release()
+            self._lock.close()
             raise Refusal("resources.workers", workers, f"{begun}, with which {uid} was begun, until it has ended")
 
     # -- asking ----------------------------------------------------------------------------------------------
@@ -210,7 +213,7 @@ class Referee:
             model_folder=self.setting.model_folder,
             precision=self.setting.precision,
             data_folder=self.setting.data_folder,
-            base_folder=self.setting.folder / "base",
+            base_folder=self.setting.folder / BASE_FOLDER,
             params=choices,
         )
 

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
-from hikaku.search.closing import OPENINGS_FILE
 from hikaku.search.finalists import split_replicate
 from hikaku.search.judging import objective_value
 from hikaku.search.pruner import ENDING
 from hikaku.search.trial_store import outcome_of, rungs_of, status_of
-from hikaku.study.origins import ORIGINS_FILE
 from hikaku.study.study import Study
-from records.results import CONFIG_FILE, DOCUMENTS_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER, Outcome, load_result, trial_folder
+from records.folders import (
+    ARMS_FOLDER,
+    CONFIG_FILE,
+    DOCUMENTS_FILE,
+    OPENINGS_FILE,
+    ORIGINS_FILE,
+    RESULT_FILE,
+    SAMPLES_FILE,
+    STUDY_FILE,
+    WEIGHTS_FOLDER,
+)
+from records.results import Outcome, load_result, trial_folder
 from records.tracking import name_champion
 from trainables.corpora.tokens.folder import CARD_FILE
 
@@ -42,16 +51,16 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         outcome=Outcome.COMPLETED if finished else None,
         artifacts=_existing(
             [
-                folder / "study.json",
+                folder / STUDY_FILE,
                 folder / ORIGINS_FILE,
                 setting.data_folder / CARD_FILE,
                 folder / OPENINGS_FILE,
                 folder / SAMPLES_FILE,
-                *sorted((folder / "arms").glob("*.json")),
+                *sorted((folder / ARMS_FOLDER).glob("*.json")),
             ]
         ),
         datasets=_datasets(study, setting),
-        started=_time_of(folder / "arms"),
+        started=_time_of(folder / ARMS_FOLDER),
         ended=max(ends, default=None) if finished else None,
     )
 

@@ -10,7 +10,6 @@ User attributes of an Optuna trial (all JSON):
 States: completed is COMPLETE; pruned and infeasible are PRUNED; out_of_memory, diverged and failed are FAIL.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hikaku.search.pruner import ENDING, OUTCOME, RUNG, rung_attribute
 from hikaku.study.study import Study
+from records.files import write_file
+from records.folders import TRIALS_DATABASE
 from records.results import Outcome, RungReport, TrialStatus
 
 CHOICES = "choices"
@@ -36,26 +37,26 @@ STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialStat
 
 
 def open_storage(study: Study, folder: Path) -> BaseStorage:
-    """Return the storage of a study's trials: its own URL, or `optuna.db` in the state folder, created when absent."""
+    """Return the storage of a study's trials: its own URL, or a database in the state folder, created when absent.
+
+    The caller holds the referee's lock.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if study.storage is not None:
         return RDBStorage(study.storage)
-    path = folder / "optuna.db"
+    path = folder / TRIALS_DATABASE
     if not path.exists():
-        _create_database(path)
+        write_file(path, _create_schema)
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
-def _create_database(path: Path) -> None:
-    """Build the schema beside its place and rename: a kill in between leaves no half-made database."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    storage = RDBStorage(f"sqlite:///{beside}")
+def _create_schema(path: Path) -> None:
+    """Make a database with Optuna's tables, that readers and the one writer can open at the same time."""
+    storage = RDBStorage(f"sqlite:///{path}")
     storage.engine.dispose()
-    with sqlite3.connect(beside) as connection:
+    with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()  # the last connection writes the log back and removes it
-    beside.replace(path)
 
 
 def rungs_of(trial: FrozenTrial) -> tuple[RungReport, ...]:
@@ -92,7 +93,7 @@ def status_of(study: str, arm: str, trial: FrozenTrial) -> TrialStatus:
 
 def read_trials(study: Study, folder: Path) -> list[TrialStatus]:
     """Return every started trial of a study from its stored state alone, without writing; empty before the first run."""
-    path = folder / "optuna.db"
+    path = folder / TRIALS_DATABASE
     if study.storage is None and not path.exists():
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -20,7 +20,8 @@ from hikaku.search.progress import LiveTable, describe_replicate
 from hikaku.search.referee import Referee
 from hikaku.search.setting import Setting
 from hikaku.study.study import Study
-from records.results import CONFIG_FILE, load_result, trial_folder
+from records.folders import CONFIG_FILE, LOGS_FOLDER
+from records.results import load_result, trial_folder
 from trainables.process import Job, Share, TrialProcess, ask_actor, measure, train_replicate
 
 REFRESH = 0.5  # seconds between two looks at the referee
@@ -98,7 +99,7 @@ class Search:
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}",
-                storage_path=str(self.setting.folder / "logs"),
+                storage_path=str(self.setting.folder / LOGS_FOLDER),
                 verbose=0,
                 log_to_file=True,
                 failure_config=tune.FailureConfig(max_failures=self.share.retries),

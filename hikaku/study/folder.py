@@ -2,38 +2,26 @@
 
 import contextlib
 import json
-import os
-import shutil
-import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from hikaku.study.study import Study
-from records.files import write_atomically
+from records.files import hold, sweep, write_file
+from records.folders import DATA_FOLDER, OPENINGS_FILE, ORIGINS_FILE, SAMPLES_FILE, STUDY_FILE, STUDY_LOCK
 from trainables.corpora.tokens.folder import Card
 from trainables.corpora.tokens.writing import prepare_data
-
-STUDY_FILE = "study.json"
-DATA_FOLDER = "data"
 
 
 @contextlib.contextmanager
 def lock_study(study: Study, folder: Path) -> Generator[None]:
-    """Hold the study's folder. Raises ValueError, in one line that names the holder, while another process does."""
-    path = folder / "lock"
-    holder = folder / "lock.json"
-    try:
-        with filelock.FileLock(path, timeout=0):
-            write_atomically(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
-            yield
-    except filelock.Timeout:
-        who: dict[str, Any] = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
-        raise ValueError(
-            f"study {study.name} is being run by process {who.get('process', '?')} on {who.get('host', '?')} (lock: {path})"
-        ) from None
+    """Hold the study's folder, without what killed processes left of the files that whoever holds it writes.
+
+    Raises ValueError, in one line that names the holder, while another process does.
+    """
+    with hold(folder / STUDY_LOCK, patience=0, busy=f"study {study.name} is being run"):
+        sweep(folder, STUDY_FILE, ORIGINS_FILE, OPENINGS_FILE, SAMPLES_FILE, DATA_FOLDER, f"{STUDY_LOCK}.json")
+        yield
 
 
 def load_identity(folder: Path) -> dict[str, Any] | None:
@@ -46,7 +34,7 @@ def save_identity(folder: Path, identity: dict[str, Any]) -> None:
     """Write down which study was begun here, unless it stands there."""
     plain = json.dumps(identity, indent=1)
     if load_identity(folder) != json.loads(plain):
-        write_atomically(folder / STUDY_FILE, plain)
+        write_file(folder / STUDY_FILE, plain)
 
 
 def prepare_texts(study: Study, model_folder: Path, folder: Path, say: Callable[[str], None]) -> Card:
@@ -56,7 +44,5 @@ def prepare_texts(study: Study, model_folder: Path, folder: Path, say: Callable[
     since, they are made anew.
     """
     begun = load_identity(folder) is not None
-    for half_made in folder.glob(f".{DATA_FOLDER}.*"):  # by a process that was killed: the lock says it is gone
-        shutil.rmtree(half_made)
     length = study.training.batch.sequence_length
     return prepare_data(study.data, model_folder, length, folder / DATA_FOLDER, progress=say, replace=not begun)

@@ -5,11 +5,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from hikaku.study.study import Study
-from records.files import write_atomically
+from records.files import write_file
+from records.folders import ORIGINS_FILE
 from trainables.corpora.sources import DataSet
 from trainables.models.source import ModelSource
-
-ORIGINS_FILE = "origins.json"
 
 
 class Origins(BaseModel):
@@ -26,7 +25,7 @@ def save_origins(folder: Path, study: Study) -> None:
     text = Origins(model=study.model, data=study.data).model_dump_json(indent=1)
     path = folder / ORIGINS_FILE
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_atomically(path, text)
+        write_file(path, text)
 
 
 def load_origins(path: Path) -> Origins:

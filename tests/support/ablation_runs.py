@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from records.results import DOCUMENTS_FILE, Outcome, RungReport
+from records.folders import DOCUMENTS_FILE
+from records.results import Outcome, RungReport
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from hikaku.search.referee import Referee
 from hikaku.search.setting import Setting
-from hikaku.study.folder import DATA_FOLDER, prepare_texts
+from hikaku.study.folder import prepare_texts
 from hikaku.study.origins import save_origins
 from hikaku.study.study import Study
+from records.folders import DATA_FOLDER
 from records.results import Outcome
 from records.tracking import create_store
 from tests.support.texts import draw_texts, write_byte_model, write_jsonl

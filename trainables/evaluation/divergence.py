@@ -4,7 +4,7 @@ The base leaves its hidden states of the first rows of each such set; its head i
 base is needed beside the trial, which holds its own weights.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from records.files import write_file
+from records.folders import REFERENCE_FILE
 from trainables.corpora.tokens.folder import Card, load_card, split_folder
 from trainables.corpora.tokens.packing import IGNORED
 from trainables.models.model import head_weight, hidden_states
 from trainables.shape import loss_chunk_tokens
 
-REFERENCE_FILE = "reference.safetensors"
 TOKENS = 2048  # of each set, at least one row
 
 
@@ -29,7 +30,7 @@ def save_reference(model: Any, data_folder: Path, folder: Path) -> None:
     card = load_card(data_folder)
     states = {name: _states(model, data_folder, name).cpu().contiguous() for name in card.retained}
     if states:
-        save_file(states, folder / REFERENCE_FILE)
+        write_file(folder / REFERENCE_FILE, partial(save_file, states))
 
 
 @torch.no_grad()

@@ -4,12 +4,13 @@ One row per document: set, split, document (its id), stratum, nats (their sum, f
 right_characters, those of which every token was the likeliest; and by script nats/<script> and characters/<script>.
 """
 
-import os
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from records.results import DOCUMENTS_FILE
+from records.files import write_file
+from records.folders import DOCUMENTS_FILE
 from trainables.corpora.language.scripts import SCRIPTS
 
 COLUMNS = (
@@ -30,7 +31,5 @@ def write_documents(folder: Path, table: pd.DataFrame) -> None:
     if earlier is not None:
         kept = earlier.loc[~earlier["split"].isin(set(table["split"])).to_numpy()]
         table = pd.concat([kept, table], ignore_index=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{DOCUMENTS_FILE}.{os.getpid()}"
-    table.reindex(columns=list(COLUMNS)).to_parquet(temporary, engine="pyarrow", index=False)
-    temporary.replace(folder / DOCUMENTS_FILE)
+    whole = table.reindex(columns=list(COLUMNS))
+    write_file(folder / DOCUMENTS_FILE, partial(whole.to_parquet, engine="pyarrow", index=False))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from records.files import write_atomically
-from records.results import SAMPLES_FILE
+from records.files import write_file
+from records.folders import SAMPLES_FILE
 from trainables.corpora.tokens.folder import load_card, split_folder
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
@@ -36,4 +36,4 @@ def write_samples(model: Any, model_folder: Path, data_folder: Path, folder: Pat
             document = {"set": name, "document": rows["id"][place], "given": given}
             samples.append(document | {"expected": expected[:EXPECTED_CHARACTERS], "written": text})
     table = pd.DataFrame(samples).to_json(orient="split", index=False, force_ascii=False, indent=1)
-    write_atomically(folder / SAMPLES_FILE, table)
+    write_file(folder / SAMPLES_FILE, table)

@@ -4,7 +4,6 @@ A task is made of a file and `Settings`, and has `measure`; it knows no model, o
 that reads its items when it is made (ValueError with file and line for what is wrong), and its line in `TASKS`. No torch here.
 """
 
-import hashlib
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from records.files import digest_file
 from records.refusals import Refusal, read_error
 from trainables.evaluation.similarity import SIMILARITY_ABSENT, describe_words, overlap, semantic_similarity
 
@@ -135,10 +135,10 @@ class JCommonsenseQA:
         facts: dict[str, str | int] = {
             "prompt": self.INSTRUCTION + self.PROMPT,
             "few_shot": self._settings.few_shot,
-            "data_sha256": digest_file(self._data),
+            "data_sha256": _digest(self._data),
         }
         if self._settings.examples and self.examples:
-            facts |= {"examples_sha256": digest_file(self._settings.examples), "examples_seed": self._settings.seed}
+            facts |= {"examples_sha256": _digest(self._settings.examples), "examples_seed": self._settings.seed}
         return Measured({f"task/jcommonsenseqa/{name}": float(value) for name, value in metrics.items()}, facts)
 
     def _ask(self, question: Question) -> str:
@@ -194,7 +194,7 @@ class Bleu:
             "few_shot": 0,
             "generation": f"greedy, at most {self._settings.new_tokens} tokens",
             "words": describe_words(),
-            "data_sha256": " ".join(map(digest_file, self._files)),
+            "data_sha256": " ".join(map(_digest, self._files)),
         }
         if self._encoder:
             figure = semantic_similarity(answers, references, self._encoder, self._revision)
@@ -247,16 +247,20 @@ def read_parallel(paths: Sequence[str]) -> list[Written]:
     return [Written(prompt=prompt, reference=reference) for prompt, reference in zip(left, right, strict=True)]
 
 
-def digest_file(path: str) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    return hashlib.sha256(_read(path)).hexdigest()
+def _digest(path: str) -> str:
+    return digest_file(_find(path))
 
 
 def _read(path: str) -> bytes:
+    return _find(path).read_bytes()
+
+
+def _find(path: str) -> Path:
+    """Return where a file lies that a user named. Raises ValueError where none is."""
     place = Path(path).expanduser()
     if not place.is_file():
         raise Refusal(place=path, fault="no such file", allowed="the file of the task's items")
-    return place.read_bytes()
+    return place
 
 
 def _read_similarity(named: str | None) -> tuple[str, str]:

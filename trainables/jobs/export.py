@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from records.files import write_atomically
+from records.files import write_file
 from trainables.config import Precision, TrialConfig
 from trainables.corpora.tokens.folder import load_card, split_folder
 from trainables.corpora.tokens.tokenizer import load_tokenizer
@@ -60,7 +60,7 @@ def write_model(config: TrialConfig, weights: Path, folder: Path, source: ModelS
         config.method.save(model, folder)
         path = folder / ADAPTER_CONFIG
         named = {"base_model_name_or_path": source.id or config.model.folder, "revision": source.revision, "inference_mode": True}
-        write_atomically(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | named, indent=2, sort_keys=True))
+        write_file(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | named, indent=2, sort_keys=True))
     else:
         whole = config.method.merge(model)
         whole.config.use_cache = True  # off in training

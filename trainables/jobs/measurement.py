@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from records.files import write_atomically
-from records.results import CONFIG_FILE, WEIGHTS_FOLDER, Outcome, Result, load_result, save_result
+from records.files import write_file
+from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
+from records.results import Outcome, Result, load_result, save_result
 from trainables.config import TrialConfig
 from trainables.evaluation.answers import measure_similarity
 from trainables.evaluation.divergence import save_reference
@@ -40,7 +41,7 @@ def measure_base(config: TrialConfig) -> Result:
     if rank == 0:
         write_documents(Path(config.folder), evaluation.documents)
         save_reference(model, Path(config.data.folder), Path(config.folder))
-        write_atomically(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
+        write_file(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
         save_result(Path(config.folder), result)
     return result
 

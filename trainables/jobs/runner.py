@@ -7,13 +7,14 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from records.results import WEIGHTS_FOLDER, Outcome, Result, RungReport, load_result
+from records.files import build_folder
+from records.folders import WEIGHTS_FOLDER
+from records.results import Outcome, Result, RungReport, load_result
 from trainables.config import TrialConfig
 from trainables.corpora.tokens.folder import load_card
 from trainables.costs import predict_peak_gib
@@ -25,7 +26,6 @@ from trainables.jobs.measurement import call_own_metrics
 from trainables.jobs.trial import AnswerDue, CheckpointDue, EndDue, EvaluationDue, StepDue, Trial, Work
 from trainables.models.model import build_model, count_parameters
 from trainables.randomness import derive_seed, own_random_state
-from trainables.training.checkpoint import replace_folder
 from trainables.training.engine import Engine
 from trainables.training.meters import WATCHED_STEP, MemoryMeter, SpeedMeter
 
@@ -151,7 +151,8 @@ class Runner:
         if due.outcome is Outcome.COMPLETED:  # before the result, which says that they are there
             with self.engine.whole() as model:
                 if self.trial.rank == 0:
-                    replace_folder(self.trial.folder / WEIGHTS_FOLDER, partial(self.config.method.save, model))
+                    with build_folder(self.trial.folder / WEIGHTS_FOLDER, replaces=True) as building:
+                        self.config.method.save(model, building)
         return self.trial.end(self._costs())
 
     def close(self) -> None:

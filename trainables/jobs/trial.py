@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from records.files import write_atomically
-from records.results import CHECKPOINTS_FOLDER, CONFIG_FILE, CurvePoint, Outcome, Result, RungReport, save_result
+from records.files import write_file
+from records.folders import CHECKPOINTS_FOLDER, CONFIG_FILE
+from records.results import CurvePoint, Outcome, Result, RungReport, save_result
 from trainables.config import TrialConfig
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import Evaluation
@@ -78,7 +79,7 @@ class Trial:
         self.rank, self.world_size = join_group()
         self.folder, stage = Path(config.folder), config.engine.zero_stage
         if self.rank == 0:
-            write_atomically(self.folder / CONFIG_FILE, config.model_dump_json(indent=1))
+            write_file(self.folder / CONFIG_FILE, config.model_dump_json(indent=1))
         self._checkpoints = Checkpoints(
             self.folder / CHECKPOINTS_FOLDER, rank=self.rank, keep_best=config.budget.keep_best, barrier=barrier
         )

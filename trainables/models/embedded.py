@@ -7,12 +7,11 @@ cache key: the recipe, the texts (the language reference differs a little by Pyt
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from functools import cache as remember
 from pathlib import Path
 
+from records.files import build_folder, hold
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.sources import DataSet, SplitName, read_texts
 from trainables.models.recipes import SMALL, Recipe, embedded_shape
@@ -50,24 +49,14 @@ def ensure_embedded(cache: Path | None = None, *, recipe: Recipe = SMALL, show_p
 
     The folder is complete or absent. Processes that ask at the same time wait for the one that trains.
     """
-    from filelock import FileLock
-
     folder = embedded_folder(recipe, cache)
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with hold(folder.with_suffix(".lock")):
         if folder.exists():
             return folder
         from trainables.models.pretraining import pretrain
 
-        for abandoned in folder.parent.glob(f".{folder.name}.*"):  # by a process that was killed: the lock is ours alone
-            shutil.rmtree(abandoned, ignore_errors=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
+        with build_folder(folder) as building:
             pretrain(recipe, pretraining_texts(), embedded_shape(recipe), building, show_progress=show_progress)
-            building.chmod(0o755)
-            building.rename(folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     return folder

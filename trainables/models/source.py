@@ -1,6 +1,5 @@
 """Where the base model comes from: the embedded one, a local folder, or the hub at a pinned revision."""
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from records.files import digest_folder
 from records.refusals import Refusal
 from trainables.shape import ModelShape, read_model_shape
 
@@ -73,7 +73,7 @@ def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
     if source.path is not None:
         folder = Path(source.path).expanduser().absolute()
         shape = check_model_folder(folder)
-        return ResolvedModel(folder, digest_folder(folder) if fetch else None, shape)
+        return ResolvedModel(folder, digest_model(folder) if fetch else None, shape)
     assert source.id is not None
     assert source.revision is not None
     folder = _fetch(source.id, source.revision) if fetch else _cached(source.id, source.revision)
@@ -95,13 +95,9 @@ def check_model_folder(folder: Path) -> ModelShape:
     return read_model_shape(folder)
 
 
-def digest_folder(folder: Path) -> str:
+def digest_model(folder: Path) -> str:
     """Return the SHA-256, as hex, over the names and contents of the files of a model folder that are ever read."""
-    total = hashlib.sha256()
-    for path in sorted({path for pattern in FETCHED for path in folder.glob(pattern)}):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
+    return digest_folder(folder, *FETCHED)
 
 
 def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
@@ -113,7 +109,7 @@ def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
         there = embedded_folder(recipe).exists()
         return ResolvedModel(None, None, embedded_shape(recipe), "" if there else "trained at first use")
     folder = ensure_embedded(recipe=recipe)
-    return ResolvedModel(folder, digest_folder(folder), read_model_shape(folder))
+    return ResolvedModel(folder, digest_model(folder), read_model_shape(folder))
 
 
 def _cached(model: str, revision: str) -> Path | None:

@@ -9,11 +9,8 @@
 The place in the data needs no file: the order follows from the seed, so the step names it. All workers must see one file system.
 """
 
-import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +19,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from records.files import write_atomically
+from records.files import begin_folder, building_of, digest_file, digest_files, finish_folder, remove_file, remove_folder, sweep, write_file
+from records.folders import WEIGHTS_FOLDER
 from records.refusals import Refusal
 from records.results import CurvePoint, RungReport
 
 log = logging.getLogger(__name__)
+
+MANIFEST_FILE, PROGRESS_FILE = "manifest.json", "progress.json"
+STATE_FILES = "worker-*"  # of an optimizer and a random generator: needed to go on, not to compute with the weights
 
 
 class Progress(BaseModel):
@@ -61,7 +62,7 @@ class Checkpoint:
     @property
     def weights(self) -> Path:
         """Return the folder of the method's weights."""
-        return self.folder / "weights"
+        return self.folder / WEIGHTS_FOLDER
 
     def worker_state(self, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return one worker's tensors and numbers."""
@@ -86,24 +87,20 @@ class Checkpoints:
         """
         from safetensors.torch import save_file
 
-        final = self._folder / f"{progress.step:010d}"
-        temporary = self._folder / f".{final.name}"
+        place = self._folder / f"{progress.step:010d}"
+        building = building_of(place)
         if self._rank == 0:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        self._barrier()
+            begin_folder(place)
+        self._barrier()  # the folder is there for all to write their own files into
         copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-        save_file(copies, temporary / f"worker-{self._rank}.safetensors")
-        (temporary / f"worker-{self._rank}.json").write_text(json.dumps(dict(numbers)), encoding="utf-8")
-        save_weights(temporary / "weights")
-        self._barrier()
+        save_file(copies, building / f"worker-{self._rank}.safetensors")
+        write_file(building / f"worker-{self._rank}.json", json.dumps(dict(numbers)))
+        save_weights(building / WEIGHTS_FOLDER)
+        self._barrier()  # all have written: only now may it be sealed
         if self._rank == 0:
-            (temporary / "progress.json").write_text(progress.model_dump_json(), encoding="utf-8")
-            _seal(temporary)
-            if final.exists():  # the same step again, after a resume
-                shutil.rmtree(final)
-            temporary.rename(final)
-            _flush(self._folder)
+            write_file(building / PROGRESS_FILE, progress.model_dump_json())
+            _seal(building)
+            finish_folder(place, replaces=True)  # the same step may be there, from before a resume
             self._prune()
         self._barrier()
 
@@ -127,15 +124,14 @@ class Checkpoints:
 
     def drop_states(self, last_step: int) -> None:
         """Leave of the best checkpoints their weights and progress, of the last nothing: the trial has ended and exported it."""
-        for unfinished in self._folder.glob(".*"):
-            shutil.rmtree(unfinished)
+        sweep(self._folder)
         for folder in self._all():
             if int(folder.name) == last_step:
-                shutil.rmtree(folder)
+                remove_folder(folder)
                 continue
-            for file in (*folder.glob("worker-*"), folder / "manifest.json"):
-                file.unlink()
-            _seal(folder)
+            _seal(folder, without=STATE_FILES)  # first: a checkpoint that lacks files of its manifest would count as damaged
+            for file in sorted(folder.glob(STATE_FILES)):
+                remove_file(file)
 
     def _all(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("[0-9]*") if path.is_dir())
@@ -147,49 +143,26 @@ class Checkpoints:
         best = {folder for _, folder in judged[: self._keep_best]}
         for folder in older:
             if folder not in best:
-                shutil.rmtree(folder)
-
-
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder beside its place and rename it, so that it is there whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+                remove_folder(folder)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the checkpoint, or None where a file is missing or its bytes are not those that were written."""
     try:
-        manifest: dict[str, str] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if any(_digest(folder / name) != digest for name, digest in manifest.items()):
+        manifest: dict[str, str] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if any(digest_file(folder / name) != digest for name, digest in manifest.items()):
             return None
-        return Checkpoint(folder, Progress.model_validate_json((folder / "progress.json").read_text(encoding="utf-8")))
+        return Checkpoint(folder, Progress.model_validate_json((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
 
 
 def _validation_loss(folder: Path) -> float | None:
-    return Progress.model_validate_json((folder / "progress.json").read_text(encoding="utf-8")).validation_loss
+    return Progress.model_validate_json((folder / PROGRESS_FILE).read_text(encoding="utf-8")).validation_loss
 
 
-def _seal(folder: Path) -> None:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for file in files:
-        _flush(file)
-    write_atomically(folder / "manifest.json", json.dumps({str(file.relative_to(folder)): _digest(file) for file in files}, indent=1))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _seal(folder: Path, *, without: str = "") -> None:
+    """Write the manifest, of all files but those that a pattern names: a checkpoint is what its manifest says."""
+    left_out = {path.name for path in folder.glob(without)} if without else set[str]()
+    digests = {name: digest for name, digest in digest_files(folder).items() if name not in left_out | {MANIFEST_FILE}}
+    write_file(folder / MANIFEST_FILE, json.dumps(digests, indent=1))

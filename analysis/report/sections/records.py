@@ -10,8 +10,8 @@ from analysis.report.sections.measures import cell_of, column_of
 from analysis.report.tables import Column, Table
 from analysis.text.wording import Wording
 from analysis.trials import hyperparameters
+from records.folders import SAMPLES_FILE
 from records.metrics import METRICS, definition_of
-from records.results import SAMPLES_FILE
 from records.runs import Run
 
 TRIALS = (

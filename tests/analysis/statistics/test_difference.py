@@ -14,7 +14,8 @@ from analysis.statistics.crossed import adjust_holm
 from analysis.statistics.difference import Difference, compare_classes, compare_pairs, measure_difference, read_pairs
 from analysis.statistics.finalists import find_finalists
 from analysis.statistics.verdict import Verdict, judge
-from records.results import DOCUMENTS_FILE, Outcome
+from records.folders import DOCUMENTS_FILE
+from records.results import Outcome
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
 

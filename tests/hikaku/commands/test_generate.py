@@ -13,8 +13,9 @@ import torch
 from hikaku import cli
 from hikaku.commands.generate import choose_prompting
 from hikaku.commands.saved_models import find_model
-from hikaku.study.origins import ORIGINS_FILE, Origins
-from records.results import CONFIG_FILE, WEIGHTS_FOLDER, trial_folder
+from hikaku.study.origins import Origins
+from records.folders import CONFIG_FILE, ORIGINS_FILE, WEIGHTS_FOLDER
+from records.results import trial_folder
 from tests.support.texts import write_byte_model
 from tests.support.tiny import LORA, make_config
 from trainables.corpora.sources import DataSet

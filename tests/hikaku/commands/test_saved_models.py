@@ -10,7 +10,8 @@ import torch
 
 from hikaku import cli
 from hikaku.commands.saved_models import find_model
-from records.results import CONFIG_FILE, WEIGHTS_FOLDER, trial_folder
+from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
+from records.results import trial_folder
 from tests.support.texts import write_byte_model
 from tests.support.tiny import make_config
 from trainables.models.model import build_model

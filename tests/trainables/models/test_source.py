@@ -9,7 +9,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Revi
 
 from tests.support.broken_studies import write_surroundings
 from trainables.models.recipes import RECIPES, embedded_shape
-from trainables.models.source import ModelSource, check_model_folder, digest_folder, resolve_model
+from trainables.models.source import ModelSource, check_model_folder, digest_model, resolve_model
 
 REVISION = "060db6499f32faf8b98477b0a26969ef7d8b9987"
 HUB = ModelSource(id="Qwen/Qwen2.5-0.5B", revision=REVISION, licence="Apache-2.0")
@@ -25,12 +25,12 @@ def test_a_folder_is_known_by_its_content(folder: Path, tmp_path: Path) -> None:
     resolved = resolve_model(ModelSource(path=str(folder), licence="MIT"), fetch=True)
     assert resolved.folder == folder
     assert resolved.shape == check_model_folder(folder)
-    assert resolved.digest == digest_folder(folder)
+    assert resolved.digest == digest_model(folder)
     moved = folder.rename(tmp_path / "moved")
     (moved / "README.md").write_text("not read by anything")
-    assert digest_folder(moved) == resolved.digest
+    assert digest_model(moved) == resolved.digest
     (moved / "model.safetensors").write_bytes(b"other weights")
-    assert digest_folder(moved) != resolved.digest
+    assert digest_model(moved) != resolved.digest
 
 
 def test_checking_hashes_no_weights(folder: Path) -> None:

@@ -56,7 +56,7 @@ def test_an_ended_trial_keeps_the_best_weights_without_optimizer_states(tmp_path
     checkpoints = _open(tmp_path)
     for step, loss in [(1, 1.0), (2, 3.0)]:
         _save(checkpoints, step, loss)
-    (tmp_path / ".0000000003").mkdir()
+    (tmp_path / ".0000000003.part").mkdir()
     checkpoints.drop_states(2)
     assert [path.name for path in tmp_path.iterdir()] == ["0000000001"]
     assert sorted(path.name for path in (tmp_path / "0000000001").iterdir()) == ["manifest.json", "progress.json", "weights"]

@@ -11,14 +11,13 @@ validation together, or above. So adding documents moves none, and the shares ar
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from records.files import build_folder, hold_place, write_file
 from records.refusals import Refusal
 from trainables.corpora.cleaning.articles import Pair, make_pairs
 from trainables.corpora.cleaning.clean_card import CleanCard, describe_split, order
@@ -271,21 +270,16 @@ def _list(counts: Mapping[str, int]) -> str:
 
 def _write(destination: Path, listings: Mapping[SplitName, str], card: CleanCard) -> None:
     """Write the folder, or where these texts stand there already, only the card."""
-    if is_clean(str(destination)):
-        held = CleanCard.model_validate_json((destination / CLEAN_CARD).read_text(encoding="utf-8"))
-        if held.digest != card.digest:
-            others = f"holds other texts, of digest {held.digest[:12]}"
-            raise Refusal(str(destination), fault=others, allowed="another folder, or remove it first")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    try:
-        for split, listing in listings.items():
-            (building / f"{split}.jsonl").write_text(listing, encoding="utf-8")
-        (building / CLEAN_CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
-        building.chmod(0o755)  # mkdtemp's own mode would shut out other users
+    written = card.model_dump_json(indent=1)
+    with hold_place(destination):
         if is_clean(str(destination)):
-            (building / CLEAN_CARD).replace(destination / CLEAN_CARD)
-        else:
-            building.rename(destination)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            held = CleanCard.model_validate_json((destination / CLEAN_CARD).read_text(encoding="utf-8"))
+            if held.digest != card.digest:
+                others = f"holds other texts, of digest {held.digest[:12]}"
+                raise Refusal(str(destination), fault=others, allowed="another folder, or remove it first")
+            write_file(destination / CLEAN_CARD, written)
+            return
+        with build_folder(destination) as building:
+            for split, listing in listings.items():
+                write_file(building / f"{split}.jsonl", listing)
+            write_file(building / CLEAN_CARD, written)

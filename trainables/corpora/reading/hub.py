@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from records.files import build_folder, hold_place, remove_folder
 from records.refusals import Refusal
 from trainables.corpora.reading.formats import SUFFIXES
 
@@ -29,26 +28,21 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
         raise Refusal(got=repr(source), allowed="hub:owner/name@commit[:config], the commit 40 hexadecimal digits")
     root = cache or Path(os.environ.get("HIKAKU_CACHE") or user_cache_path("hikaku")) / "data_sets"
     folder = root / source.removeprefix(PREFIX).replace("/", "--").replace(":", "--")
-    if folder.is_dir():
-        return folder
-    root.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
-    request = {"repo_id": asked["id"], "revision": asked["revision"], "allow_patterns": _choose_files(asked["config"])}
-    try:
-        (fetch or _download)(repo_type="dataset", local_dir=building, **request)
-        shutil.rmtree(building / ".cache", ignore_errors=True)  # the hub client's own notes
-        found = any(file.is_file() for file in building.rglob("*"))
-        if found:
-            building.rename(folder)
-    except Exception as error:  # the hub's client raises its own, its HTTP library's and the network's errors
-        first = str(error).strip().partition("\n")[0]
-        failure = f"could not be fetched: {type(error).__name__}: {first}"
-        raise Refusal(source, fault=failure, allowed="a commit that the hub has") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    if not found:
-        absent = f"has no {', '.join(SUFFIXES['auto'])} files there"
-        raise Refusal(source, fault=absent, allowed="another config or data set")
+    with hold_place(folder):  # whoever asks at the same time waits for the one that fetches
+        if folder.is_dir():
+            return folder
+        with build_folder(folder) as building:
+            request = {"repo_id": asked["id"], "revision": asked["revision"], "allow_patterns": _choose_files(asked["config"])}
+            try:
+                (fetch or _download)(repo_type="dataset", local_dir=building, **request)
+            except Exception as error:  # the hub's client raises its own, its HTTP library's and the network's errors
+                first = str(error).strip().partition("\n")[0]
+                failure = f"could not be fetched: {type(error).__name__}: {first}"
+                raise Refusal(source, fault=failure, allowed="a commit that the hub has") from None
+            remove_folder(building / ".cache")  # the hub client's own notes
+            if not any(file.is_file() for file in building.rglob("*")):
+                absent = f"has no {', '.join(SUFFIXES['auto'])} files there"
+                raise Refusal(source, fault=absent, allowed="another config or data set")
     return folder
 
 

@@ -1,12 +1,11 @@
 """Tokenise and pack a study's texts once, into the folder that `trainables/corpora/tokens/folder.py` describes."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from records.files import build_folder, hold_place, write_file
 from records.refusals import Refusal
 from trainables.corpora.duplicates import find_overlap
 from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
@@ -45,22 +44,17 @@ def prepare_data(  # noqa: PLR0913
     texts = _read_all(sets)
     tokenizer = load_text_tokenizer(model_folder)
     request = _digest_request(sets, texts, tokenizer, sequence_length)
-    if replace and (destination / CARD_FILE).exists() and load_card(destination).request != request:
-        shutil.rmtree(destination)
-    if (destination / CARD_FILE).exists():
-        return _check_card(destination, request)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    try:
-        card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda line: None))
-        (building / CARD_FILE).write_text(card.model_dump_json(indent=1), encoding="utf-8")
-        building.chmod(0o755)  # mkdtemp's own mode would shut out workers of another user
-        try:
-            building.rename(destination)
-        except OSError:  # another process was first
-            return _check_card(destination, request)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with hold_place(destination):  # whoever asks at the same time waits for the one that prepares
+        if (destination / CARD_FILE).exists():
+            card = load_card(destination)
+            if card.request == request:
+                return card
+            if not replace:
+                other = "other texts, another tokenizer or another sequence length"
+                raise ValueError(f"{destination}: was prepared from {other}; remove it first")
+        with build_folder(destination, replaces=replace) as building:
+            card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda line: None))
+            write_file(building / CARD_FILE, card.model_dump_json(indent=1))
     return card
 
 
@@ -92,13 +86,6 @@ def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> 
 def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
     used = [f"{name} {s.role} {s.evaluation_tokens} {s.training_tokens} {s.system!r} {texts[name].digest}" for name, s in sets.items()]
     return hashlib.sha256("\n".join([*used, tokenizer.digest, str(sequence_length)]).encode()).hexdigest()
-
-
-def _check_card(destination: Path, request: str) -> Card:
-    card = load_card(destination)
-    if card.request != request:
-        raise ValueError(f"{destination}: was prepared from other texts, another tokenizer or another sequence length; remove it first")
-    return card
 
 
 def _write_folder(  # noqa: PLR0913, PLR0917
