@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from records.results import DOCUMENTS_FILE, Outcome, Result
+from records.folders import DOCUMENTS_FILE
+from records.results import Outcome, Result
 from tests.support.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_trial, same_weights, write_data, write_model
 from trainables.config import TrialConfig
 from trainables.jobs.runner import Runner, run_trial
