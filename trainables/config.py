@@ -10,19 +10,14 @@ No module imported from here may import torch or ray: `hikaku check` reads this 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from records.section import Section
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):

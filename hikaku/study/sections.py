@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from records.metrics import definition_of
 from records.refusals import Refusal
+from records.section import Section
 from search_spaces.grammar import SearchSpace
 from trainables.config import Batch, Optimizer, Schedule, Similarity
 from trainables.corpora.sources import DataSet
@@ -29,12 +30,6 @@ def _whole(number: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_plain_name)]
 Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A part of a study file: no unknown keys, never changed, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Arm(Section):

@@ -14,9 +14,10 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from records.refusals import Refusal
+from records.section import Section
 from trainables.corpora.reading.document import Document, Malformed
 from trainables.corpora.reading.encodings import AUTO
 from trainables.corpora.reading.formats import SUFFIXES, Format, Reading, matches, open_texts
@@ -27,12 +28,6 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 TOLERANCE = 0.1  # of means and medians: who counted words, and how, is seldom told
 CLEAN_CARD = "card.json"  # of a folder that `hikaku prepare` wrote: its splits are taken as they are
-
-
-class Section(BaseModel):
-    """A part of the configuration: what it does not know, it refuses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitShares(Section):

@@ -6,21 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from records.files import digest_folder
 from records.refusals import Refusal
+from records.section import Section
 from trainables.shape import ModelShape, read_model_shape
 
 UNKNOWN_UNTIL_FETCHED = "unknown until fetched"
 FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, configuration and tokenizer; nothing that is code or a pickle
 WEIGHTS = "*.safetensors"
-
-
-class Section(BaseModel):
-    """A part of a study file: no unknown keys, never changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelSource(Section):

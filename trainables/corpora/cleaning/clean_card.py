@@ -4,15 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from records.section import Section
 from trainables.corpora.language.scripts import count_scripts
-
-
-class Section(BaseModel):
-    """A part of the card."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Lengths(Section):

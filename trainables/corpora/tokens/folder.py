@@ -19,17 +19,13 @@ the last token before. In the packed blocks the end-of-text token is learnt too.
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from records.section import Section
 
 Split = Literal["validation", "test"]
 CARD_FILE = "card.json"
 TRAIN_FILES = ("train_inputs.npy", "train_targets.npy", "train_positions.npy")
-
-
-class Section(BaseModel):
-    """A part of the card."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitCounts(Section):
@@ -49,7 +45,7 @@ class SetCard(Section):
     splits: dict[str, SplitCounts]
     read: int
     used: int
-    skipped: dict[str, int] = {}
+    skipped: dict[str, int] = Field(default_factory=dict)
     account: dict[str, Any] | None = Field(default=None, description="the card of the folder that `hikaku prepare` wrote, read from one")
 
 
