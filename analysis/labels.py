@@ -3,13 +3,16 @@
 import math
 
 from analysis.statistics.finalists import Finalist
+from analysis.statistics.fronts import Point
 from analysis.text.wording import Wording
-from records.metrics import definition_of
+from records.metrics import Direction, definition_of
 
 Cell = str | float | int | None
 
 ABSENT = "–"
-PER = " per "  # a label that says so needs no unit
+UNIT_IN_LABEL = {
+    f"{split}/{measure}" for split in ("eval", "test") for measure in ("nats_per_token", "bits_per_character", "bits_per_byte")
+}
 WHOLE = ("parameters", "tokens", "items")  # units that are counted
 
 
@@ -19,20 +22,74 @@ def mean_cell(finalist: Finalist, name: str) -> Cell:
     return round(value) if value is not None and definition_of(name).unit in WHOLE else value
 
 
-def unit_of(name: str) -> str:
-    """Return a metric's unit, empty for a plain number."""
+def unit_of(name: str, wording: Wording) -> str:
+    """Return a metric's unit as people write it, empty for a plain number and for what is counted."""
     unit = definition_of(name).unit
-    return "" if unit == "1" or unit in WHOLE else unit
+    return "" if unit == "1" or unit in WHOLE else name_unit(unit, wording)
 
 
 def label_of(name: str, wording: Wording, unit: bool = False) -> str:
     """Return what a person calls a metric, with its unit if wanted; of one a set, the set's name is part of it."""
-    defined = definition_of(name).name
-    head = defined.split("{", 1)[0]
-    known = wording.label(name if head == defined else head.rstrip("/"))
-    if head != defined:
-        known = name if known == head.rstrip("/") else f"{known}, {name.removeprefix(head)}"
-    return f"{known} ({unit_of(name)})" if unit and unit_of(name) and PER not in known else known
+    row = definition_of(name).name
+    head = row.split("{", 1)[0]  # what stands before the set's name, where there is one
+    family = name if head == row else head.rstrip("/")
+    label = wording.find(f"labels.metric.{family}", family)
+    if head != row:
+        label = name if label == family else wording("labels.of_set", metric=label, set=name.removeprefix(head))
+    shown = unit_of(name, wording) if unit and family not in UNIT_IN_LABEL else ""
+    return wording("labels.with_unit", metric=label, unit=shown) if shown else label
+
+
+def define(name: str, wording: Wording) -> str:
+    """Return what a metric means; one that exists on the test documents too is defined by the one on validation."""
+    row = definition_of(name).name
+    if row.startswith("own/"):
+        return wording("labels.definition.own")
+    if f"labels.definition.{row}" not in wording.texts:
+        return wording("labels.definition.on_test", metric=row.removeprefix("test/"))
+    return wording.find(f"labels.definition.{row}")
+
+
+def name_unit(unit: str, wording: Wording) -> str:
+    """Return a unit of records.metrics as people write it."""
+    return wording.find(f"labels.unit.{unit}", unit)
+
+
+def name_method(method: str, wording: Wording) -> str:
+    """Return what people call a method, as it stands inside a sentence."""
+    return wording.find(f"labels.method.{method}", method)
+
+
+def label_outcome(outcome: str | None, wording: Wording) -> str:
+    """Return the word for how a run ended; of one that has not, that it is running."""
+    return wording.find(f"labels.outcome.{outcome or 'running'}", outcome or "")
+
+
+def label_direction(direction: Direction, wording: Wording) -> str | None:
+    """Return which way a metric is better, None where neither is."""
+    return None if direction == "none" else wording(f"labels.better.{direction}")
+
+
+def label_class(name: str, wording: Wording) -> str:
+    """Return what people call a class of text: a script, a part of speech, a stratum; a data set goes by its name."""
+    return wording.find(f"labels.class.{name}", name)
+
+
+def label_side(title: str, wording: Wording) -> str:
+    """Return what stands above what is compared: the base, or the best of an arm."""
+    if title == "base":
+        return wording("labels.side.base")
+    return wording("labels.side.best", arm=title.removeprefix("best "))
+
+
+def label_point(point: Point, wording: Wording) -> str:
+    """Return a trial's uid, and the scale of its adapter where that is not the trained one."""
+    return point.uid if point.scale == 1.0 else wording("labels.scaled", uid=point.uid, scale=point.scale)
+
+
+def capitalize(text: str) -> str:
+    """Return a text as it begins a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def format_cell(cell: Cell) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from records.metrics import CLASSES, METRICS, definition_of, render_metrics
+from analysis.labels import define, label_of
+from analysis.report.definitions import render_metrics
+from analysis.text.wording import read_wording
+from records.metrics import CLASSES, METRICS, definition_of
 from tests.support.tree import ROOT
 from trainables.corpora.language.complexity import COMPLEXITY, LENGTHS
 from trainables.corpora.language.scripts import SCRIPTS
@@ -36,12 +39,12 @@ def test_the_cluster_asks_for_a_token_and_holds_none(cluster: dict[str, Any]) ->
 
 
 def test_the_metrics_page_is_generated() -> None:
-    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == render_metrics()
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == render_metrics(read_wording())
 
 
 def test_the_classes_in_names_are_those_that_are_measured() -> None:
     assert {"script": SCRIPTS, "part": PARTS, "stratum": (*COMPLEXITY, *LENGTHS)} == CLASSES
-    assert definition_of("test/script/kanji/accuracy").definition == "As script/{script}/accuracy, on the test documents."
+    assert define("test/script/kanji/accuracy", read_wording()) == "As script/{script}/accuracy, on the test documents."
     for stranger in ("script/kanzi/accuracy", "word/kanji/accuracy", "stratum/easy/accuracy", "script/kanji"):
         with pytest.raises(KeyError):
             definition_of(stranger)
@@ -51,7 +54,7 @@ def test_every_metric_has_one_row_and_strangers_none() -> None:
     names = [metric.name for metric in METRICS]
     assert len(names) == len(set(names))
     assert definition_of("retention/english").name == "retention/{set}"
-    assert definition_of("own/length").unit == "as the study's function returns"
+    assert label_of("own/length", read_wording(), unit=True) == "own/length (as the study's function returns)"
     with pytest.raises(KeyError):
         definition_of("retention/english/extra")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from analysis.findings import Findings, recipe
 from analysis.guidance.conditions import Condition, Method, judge_conditions
 from analysis.guidance.questions import Answer, answer_questions
+from analysis.labels import name_method
 from analysis.statistics.finalists import PROVISIONAL, choose_best
 from analysis.statistics.fronts import KEPT_FREE_GIB, TIERS_GIB, memory_of
 from analysis.text.wording import Wording
@@ -46,11 +47,11 @@ def make_card(findings: Findings, wording: Wording) -> Card:
     runs, finalists = findings.runs, findings.finalists
     conditions = judge_conditions(finalists, findings.verdict, wording)
     seeds = min((len(finalist.replicates) for finalist in finalists.values()), default=0)
-    kind = "note" if seeds >= PROVISIONAL else "note_provisional" if seeds > 1 else "note_one_seed"
+    kind = "sure" if seeds >= PROVISIONAL else "provisional" if seeds > 1 else "one_seed"
     trials = ", ".join(finalist.trial.uid for finalist in finalists.values())
-    note = wording(f"card.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
+    note = wording(f"guidance.card.note.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
     devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
-    tiers_note = wording("card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
+    tiers_note = wording("guidance.card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
     return Card(conditions, recommend(runs, wording), answer_questions(findings, conditions, wording), note, tiers_note)
 
 
@@ -69,9 +70,9 @@ def _recommend(runs: StudyRuns, gib: int, wording: Wording) -> Tier:
 def _describe(best: Run | None, wording: Wording) -> str:
     """Return how a trial was trained, with what its memory depends on."""
     if best is None:
-        return wording("card.tier_none")
+        return wording("guidance.card.tier_none")
     shown = {
         name: best.params.get(f"{section}.{name}", "?")
         for section, name in (("batch", "micro_blocks"), ("batch", "sequence_length"), ("model", "precision"))
     }
-    return wording("card.tier", recipe=recipe(best), method=wording.find(f"verdict.method.{best.method}"), **shown)
+    return wording("guidance.card.tier", recipe=recipe(best), method=name_method(best.method, wording), **shown)

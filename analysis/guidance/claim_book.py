@@ -1,4 +1,4 @@
-"""The published figures of studies/claims.yaml, each with the document it stands in and what it can be compared with."""
+"""The published figures of claims.yaml, each with the document it stands in and what it can be compared with."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,6 @@ class Claim(_Entry):
     """A published figure, or a few that stand in one row."""
 
     name: str
-    says: str
     source: tuple[str, ...] = Field(min_length=1, description="letters of the documents")
     setting: str | None = Field(default=None, description="None where any study can tell")
     published: dict[Key, float]
@@ -42,7 +41,7 @@ class Claim(_Entry):
     any_recipe: bool = Field(default=False, description="whether the best trial stands beside it, whatever the setting's recipe")
     gpu: bool = Field(default=False, description="whether only a GPU's measurement says anything")
     tolerance: float = Field(default=0.05, gt=0, description="relative")
-    why: str = Field(default="", description="why no measurement can stand beside it")
+    comparable: bool = Field(default=True, description="whether a measurement can stand beside it; the texts say why one cannot")
 
     @property
     def varies(self) -> bool:
@@ -51,9 +50,9 @@ class Claim(_Entry):
 
 
 class ClaimBook(_Entry):
-    """studies/claims.yaml."""
+    """claims.yaml. What its claims say, and what its sources are, stands by their names among the texts."""
 
-    sources: dict[str, str]
+    sources: tuple[str, ...]
     settings: dict[str, Setting]
     claims: tuple[Claim, ...]
 

@@ -33,7 +33,7 @@ from records.runs import Run, StudyRuns
 
 RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates, each a figure learning_rate/…
 
-Word = Literal["reproduced", "not reproduced", "not comparable"]
+Word = Literal["reproduced", "not_reproduced", "not_comparable"]
 Finding = tuple[Word, str, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
 Measured = tuple[float | None, tuple[Run, ...]]  # a value, and the runs it comes from
 
@@ -47,11 +47,6 @@ class Judged:
     reason: str
     measured: Mapping[Key, float]
     runs: tuple[Run, ...]
-
-    @property
-    def verdict(self) -> str:
-        """Return the word and the reason in one line."""
-        return f"{self.word}: {self.reason}"
 
 
 def judge_claims(book: ClaimBook, findings: Findings, wording: Wording) -> tuple[Judged, ...]:
@@ -108,12 +103,12 @@ class _Bench:
         evidence = {key: self._measure(claim, key, finalists) for key in claim.published if claim.metric}
         measured = {key: value for key, (value, _) in evidence.items() if value is not None and math.isfinite(value)}
         used = {run.uid: run for key in measured for run in evidence[key][1]}
-        held = Judged(claim, "not comparable", "", measured, tuple(used.values()))
-        fault = _find_fault(claim, setting)
-        if fault is None and claim.why:
-            return replace(held, reason=self.wording.find(f"claim.why.{claim.name}", claim.why))
+        held = Judged(claim, "not_comparable", "", measured, tuple(used.values()))
+        fault = _find_fault(claim, setting, self.wording)
+        if fault is None and not claim.comparable:
+            return replace(held, reason=self.wording(f"claims.why.{claim.name}"))
         word, reason, values = fault or self._compare(claim, setting, finalists, held)
-        return replace(held, word=word, reason=self.wording(f"claim.{reason}", **values))
+        return replace(held, word=word, reason=self.wording(f"guidance.claim.reason.{reason}", **values))
 
     def _compare(self, claim: Claim, setting: Setting | None, finalists: Mapping[str, Finalist], held: Judged) -> Finding:
         if not claim.metric:
@@ -121,13 +116,13 @@ class _Bench:
         missing = [key for key in claim.published if key not in held.measured]
         if missing:
             metric = claim.metric.replace("{}", missing[0])
-            return "not comparable", "not_measured", {"metric": metric, "keys": ", ".join(missing).replace("_", " ")}
+            return "not_comparable", "not_measured", {"metric": metric, "keys": ", ".join(name_key(key, self.wording) for key in missing)}
         differences = self._differences(claim, setting, held.runs) if setting else []
         if differences:
-            return "not comparable", "other_setting", {"differences": "; ".join(differences)}
+            return "not_comparable", "other_setting", {"differences": "; ".join(differences)}
         if claim.check == "order":
             return self._compare_order(claim, held, [self._by_seed(claim, key, finalists) for key in _in_order(claim)])
-        return _compare_values(claim, held.measured)
+        return _compare_values(claim, held.measured, self.wording)
 
     def _measure(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> Measured:
         if claim.metric.startswith(("stability/", "overfitting/", "learning_rate/")):
@@ -155,21 +150,21 @@ class _Bench:
     def _differences(self, claim: Claim, setting: Setting, used: Sequence[Run]) -> list[str]:
         """Return what of this study is not as in the source, in words; of another model, that alone."""
         if not self._has_model(setting):
-            return [self.wording("claim.other_model", model=self.runs.model or "?", wanted=setting.model)]
+            return [self.wording("guidance.claim.other_model", model=self.runs.model or "?", wanted=setting.model)]
         told: list[str] = []
         if claim.varies and setting.texts not in self.texts:
-            told.append(self.wording("claim.other_texts", texts=setting.texts))
+            told.append(self.wording("guidance.claim.other_texts", texts=setting.texts))
         trials = [run for run in used if run.kind != "base"]
         for run in trials:
             recipe = setting.recipes.get(run.method, {}) if claim.by in ("method", "name") and not claim.any_recipe else {}
             wanted = (setting.params if claim.varies else {}) | recipe | claim.where
             told += [
-                self.wording("claim.other_param", name=name, given=run.params[name], wanted=value)
+                self.wording("guidance.claim.other_param", name=name, given=run.params[name], wanted=value)
                 for name, value in wanted.items()
                 if name in run.params and not has_params(run, {name: value})
             ]
         if claim.gpu and any("CPU" in run.facts.get("device", "CPU") for run in trials):
-            told.append(self.wording("claim.no_gpu"))
+            told.append(self.wording("guidance.claim.no_gpu"))
         return list(dict.fromkeys(told))
 
     def _by_seed(self, claim: Claim, key: Key, finalists: Mapping[str, Finalist]) -> dict[int, float]:
@@ -182,18 +177,23 @@ class _Bench:
     def _compare_order(self, claim: Claim, held: Judged, by_seed: Sequence[Mapping[int, float]]) -> Finding:
         """Return whether neighbours in the published order differ the same way here, each beyond chance over the seeds."""
         measured, order = held.measured, _in_order(claim)
-        shown: dict[str, object] = {"values": _show({key: measured[key] for key in order})}
+        shown: dict[str, object] = {"values": _show({key: measured[key] for key in order}, self.wording)}
         if not varies_by_chance(claim.metric):
             same = all(measured[low] < measured[high] for low, high in pairwise(order))
-            return ("reproduced", "same_order", shown) if same else ("not reproduced", "other_order", shown)
+            return ("reproduced", "same_order", shown) if same else ("not_reproduced", "other_order", shown)
         seeds = min(len(low.keys() & high.keys()) for low, high in pairwise(by_seed))
         if seeds < 2:
-            return "not comparable", "one_seed", shown
+            return "not_comparable", "one_seed", shown
         signs = [compare_seeds(low, high) for low, high in pairwise(by_seed)]
-        shown["seeds"] = self.wording("claim.provisional" if seeds < PROVISIONAL else "claim.seeds", seeds=seeds)
+        shown["seeds"] = self.wording("guidance.claim.provisional" if seeds < PROVISIONAL else "guidance.claim.seeds", seeds=seeds)
         if all(sign > 0 for sign in signs):
             return "reproduced", "same_order_seeds", shown
-        return "not reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
+        return "not_reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
+
+
+def name_key(key: Key, wording: Wording) -> str:
+    """Return what a published figure is of, in words; a number stands for itself."""
+    return wording.find(f"claims.of.{key}", key)
 
 
 def _in_order(claim: Claim) -> list[Key]:
@@ -201,7 +201,7 @@ def _in_order(claim: Claim) -> list[Key]:
     return sorted(claim.published, key=lambda key: claim.published[key])
 
 
-def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
+def _find_fault(claim: Claim, setting: Setting | None, wording: Wording) -> Finding | None:
     """Return what the published figures say against themselves, None where nothing."""
     told: dict[str, object]
     if claim.check == "linear_in_rank":
@@ -209,17 +209,17 @@ def _find_fault(claim: Claim, setting: Setting | None) -> Finding | None:
         first, last = next(iter(each)), list(each)[-1]
         if not math.isclose(min(each.values()), max(each.values()), rel_tol=0.01):
             told = {"first": first, "of_first": each[first], "last": last, "of_last": each[last]}
-            return "not reproduced", "not_linear", told
+            return "not_reproduced", "not_linear", told
     if claim.check == "pretrained_start" and setting and max(claim.published.values()) > math.log(setting.vocabulary):
         told = {"loss": max(claim.published.values()), "uniform": math.log(setting.vocabulary), "vocabulary": setting.vocabulary}
-        return "not comparable", "above_uniform", told
+        return "not_comparable", "above_uniform", told
     for key, expression in claim.computed.items():
         value, printed = compute(expression), claim.published[key]
-        told = {"which": key.replace("_", " "), "printed": _number(printed), "expression": expression, "value": _number(value)}
+        told = {"which": name_key(key, wording), "printed": _number(printed), "expression": expression, "value": _number(value)}
         if claim.check == "at_most" and value > printed:
-            return "not reproduced", "own_bound", told
+            return "not_reproduced", "own_bound", told
         if claim.check != "at_most" and not agrees(printed, value):
-            return "not reproduced", "own_figures", told
+            return "not_reproduced", "own_figures", told
     return None
 
 
@@ -232,15 +232,15 @@ def _measure_methods(metric: str, parts: Sequence[Finalist | None]) -> Measured:
     return known[0] / math.prod(known[1:]), tuple(run for finalist in parts if finalist for run in finalist.runs)
 
 
-def _compare_values(claim: Claim, measured: Mapping[Key, float]) -> Finding:
+def _compare_values(claim: Claim, measured: Mapping[Key, float], wording: Wording) -> Finding:
     if claim.check == "at_most":
         above = {key: measured[key] for key, value in claim.published.items() if measured[key] > value}
-        shown = _show(above or measured)
-        return ("not reproduced", "above_bound", {"values": shown}) if above else ("reproduced", "within_bound", {"values": shown})
+        shown = _show(above or measured, wording)
+        return ("not_reproduced", "above_bound", {"values": shown}) if above else ("reproduced", "within_bound", {"values": shown})
     off = {key: measured[key] / value - 1 for key, value in claim.published.items()}
     worst = max(off, key=lambda key: abs(off[key]))
-    told: dict[str, object] = {"which": worst.replace("_", " "), "off": off[worst], "tolerance": claim.tolerance}
-    return ("reproduced", "within", told) if abs(off[worst]) <= claim.tolerance else ("not reproduced", "off", told)
+    told: dict[str, object] = {"which": name_key(worst, wording), "off": off[worst], "tolerance": claim.tolerance}
+    return ("reproduced", "within", told) if abs(off[worst]) <= claim.tolerance else ("not_reproduced", "off", told)
 
 
 def _number(value: float) -> str:
@@ -252,5 +252,5 @@ def _plain(key: Key) -> Any:
     return int(key) if key.isdigit() else key
 
 
-def _show(values: Mapping[Key, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')}: {_number(value)}" for key, value in values.items())
+def _show(values: Mapping[Key, float], wording: Wording) -> str:
+    return ", ".join(f"{name_key(key, wording)}: {_number(value)}" for key, value in values.items())

@@ -90,7 +90,7 @@ class _Sides:
             known = verdict is not None and verdict.difference.is_known
             found = [self._leave_open("quality", metric, "chance" if known else "no_verdict")]
         if verdict and verdict.is_non_inferior and verdict.better != "lora":
-            text = self.wording("card.within_margin", margin=f"{verdict.difference.margin:.0%}")
+            text = self.wording("guidance.card.within_margin", margin=f"{verdict.difference.margin:.0%}")
             found.append(replace(found[0], name="margin", winner="lora", text=text))
         return found
 
@@ -108,34 +108,38 @@ class _Sides:
 
     def _decide(self, name: str, metric: str, winner: Method) -> Condition:
         mine, other = (self.lora, self.full) if winner == "lora" else (self.full, self.lora)
-        text = self.wording("card.decided", condition=self._tell(name, metric), mine=_show(mine, metric), other=_show(other, metric))
+        text = self.wording(
+            "guidance.card.decided", condition=self._tell(name, metric), mine=_show(mine, metric), other=_show(other, metric)
+        )
         sure = "beyond_chance" if varies_by_chance(metric) else "every_seed"
         return Condition(name, metric, winner, text, self._measured(metric, sure), (*self.lora.runs, *self.full.runs))
 
     def _leave_open(self, name: str, metric: str, reason: str) -> Condition:
         text = self.wording(
-            "card.open_condition",
+            "guidance.card.open_condition",
             condition=self._tell(name, metric),
             lora=_show(self.lora, metric),
             full=_show(self.full, metric),
-            reason=self.wording(f"card.{reason}"),
+            reason=self.wording(f"guidance.card.reason.{reason}"),
         )
         return Condition(name, metric, None, text, self._measured(metric, reason), (*self.lora.runs, *self.full.runs))
 
     def _measured(self, metric: str, reason: str) -> str:
         return self.wording(
-            "card.measured",
+            "guidance.card.measured",
             metric=label_of(metric, self.wording, unit=True),
             lora=_show(self.lora, metric),
             full=_show(self.full, metric),
-            reason=self.wording(f"card.{reason}"),
+            reason=self.wording(f"guidance.card.reason.{reason}"),
         )
 
     def _tell(self, name: str, metric: str) -> str:
         """Return the condition in words, with the metric that decides it: "memory is short (Peak memory, GiB)"."""
-        label, unit = label_of(metric, self.wording), unit_of(metric)
+        label, unit = label_of(metric, self.wording), unit_of(metric, self.wording)
         _, *of_set = metric.removeprefix("test/").split("/")
-        return self.wording(f"card.condition.{name}", metric=f"{label}, {unit}" if unit else label, set=of_set[0] if of_set else "")
+        return self.wording(
+            f"guidance.card.condition.{name}", metric=f"{label}, {unit}" if unit else label, set=of_set[0] if of_set else ""
+        )
 
 
 def _is_named(metric: str, choice: str) -> bool:

@@ -1,13 +1,14 @@
 """The three questions that hikaku grew from, each answered from a study's measurements, or marked unanswered and why."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from analysis.findings import Findings
 from analysis.guidance.conditions import Condition
+from analysis.guidance.sentences import tell_ablation, tell_knee, tell_verdict
 from analysis.labels import format_cell
 from analysis.statistics.comparison import steadiness
 from analysis.statistics.difference import MARGIN
@@ -21,7 +22,7 @@ from records.runs import Run, StudyRuns
 TINY = 1e-12  # (nat/token)², in place of a variance of zero, which has no logarithm
 SIZE, QUALITY, SHAPE = "efficiency/trainable_parameters", "eval/perplexity", "schedule.shape"
 
-State = Literal["answered", "partly answered", "unanswered"]
+State = Literal["answered", "partly_answered", "unanswered"]
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,31 @@ def answer_questions(findings: Findings, conditions: Sequence[Condition], wordin
 
 
 def _compare_methods(conditions: Sequence[Condition], verdict: Verdict | None, wording: Wording) -> Answer:
-    question = wording("question.methods")
+    question = wording("guidance.question.methods")
     speed = next((each for each in conditions if each.name == "data"), None)
     if not conditions:
-        return Answer(question, "unanswered", wording("question.one_method"))
-    known = verdict is not None and verdict.word not in ("no verdict", "inconclusive")
-    said = verdict.tell(wording) if verdict else next((each.measured for each in conditions if each.name == "quality"), "")
+        return Answer(question, "unanswered", wording("guidance.question.one_method"))
+    known = verdict is not None and verdict.decision not in ("no_verdict", "inconclusive")
+    said = tell_verdict(verdict, wording) if verdict else next((each.measured for each in conditions if each.name == "quality"), "")
     told = " ".join(filter(None, [said, speed.measured if speed else ""]))
     decided = known + (speed is not None and speed.winner is not None)
-    states: tuple[State, ...] = ("unanswered", "partly answered", "answered")
+    states: tuple[State, ...] = ("unanswered", "partly_answered", "answered")
     return Answer(question, states[decided], told, conditions[0].runs)
 
 
 def _weigh_parameters(runs: StudyRuns, knees: Sequence[RankKnee], wording: Wording) -> Answer:
     """Return the knees of the ranks; without any, the smallest trial that is nearly as good as the best, which one seed cannot settle."""
-    question = wording("question.parameters")
+    question = wording("guidance.question.parameters")
     if any(knee.shape != "unknown" for knee in knees):
-        return Answer(question, "answered", " ".join(f"{knee.sentence}." for knee in knees))
+        return Answer(question, "answered", _join((tell_knee(knee, wording) for knee in knees), wording))
     done = [run for run in runs.trials if run.outcome == "completed" and {SIZE, QUALITY} <= run.metrics.keys()]
     if not done:
-        return Answer(question, "unanswered", wording("question.nothing_completed"))
+        return Answer(question, "unanswered", wording("guidance.question.nothing_completed"))
     best = min(done, key=lambda run: run.metrics[QUALITY])
     near = [run for run in done if run.metrics[QUALITY] <= best.metrics[QUALITY] * (1 + MARGIN)]
     small = min(near, key=lambda run: run.metrics[SIZE])
     told = wording(
-        "question.smallest",
+        "guidance.question.smallest",
         margin=f"{MARGIN:.0%}",
         trial=small.uid,
         size=format_cell(round(small.metrics[SIZE])),
@@ -81,15 +82,17 @@ def _weigh_parameters(runs: StudyRuns, knees: Sequence[RankKnee], wording: Wordi
 
 def _judge_schedules(runs: StudyRuns, ablations: Sequence[Ablation], wording: Wording) -> Answer:
     """Return what schedules do to the loss's variance, and to perplexity, where each was trained with the same seeds."""
-    question = wording("question.schedules")
+    question = wording("guidance.question.schedules")
     repeated = [each for each in ablations if each.seeds > 1]
     if not repeated:
         shapes = sorted({str(run.params[SHAPE]) for run in runs.trials if SHAPE in run.params})
-        missing = wording("question.one_seed_a_shape" if len(shapes) > 1 else "question.one_shape", shapes=", ".join(shapes))
+        missing = wording(
+            "guidance.question.one_seed_a_shape" if len(shapes) > 1 else "guidance.question.one_shape", shapes=", ".join(shapes)
+        )
         return Answer(question, "unanswered", missing)
     steady = [_compare_steadiness(runs, each.arm, wording) for each in repeated]
-    told = " ".join([*filter(None, steady), *(f"{each.sentence}." for each in repeated)])
-    return Answer(question, "answered" if all(steady) else "partly answered", told)
+    told = " ".join([*filter(None, steady), _join((tell_ablation(ablation, wording) for ablation in repeated), wording)])
+    return Answer(question, "answered" if all(steady) else "partly_answered", told)
 
 
 def _compare_steadiness(runs: StudyRuns, arm: str, wording: Wording) -> str:
@@ -103,13 +106,18 @@ def _compare_steadiness(runs: StudyRuns, arm: str, wording: Wording) -> str:
     apart = [shape for shape in others if compare_seeds(logs[first], logs[shape])]
     values = ", ".join(f"{shape} {format_cell(math.exp(fmean(by_seed.values())))}" for shape, by_seed in logs.items())
     return wording(
-        "question.steadiness" if apart else "question.same_steadiness",
+        "guidance.question.steadiness" if apart else "guidance.question.same_steadiness",
         arm=arm,
         values=values,
         first=first,
         apart=", ".join(apart),
-        seeds=wording("claim.provisional" if len(seeds) < PROVISIONAL else "claim.seeds", seeds=len(seeds)),
+        seeds=wording("guidance.claim.provisional" if len(seeds) < PROVISIONAL else "guidance.claim.seeds", seeds=len(seeds)),
     )
+
+
+def _join(findings: Iterable[str], wording: Wording) -> str:
+    """Return findings as sentences, one after another."""
+    return " ".join(wording("guidance.question.sentence", finding=finding) for finding in findings)
 
 
 def _variance(runs: StudyRuns, run: Run) -> float | None:

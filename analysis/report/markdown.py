@@ -5,22 +5,23 @@ from collections.abc import Mapping
 from analysis.labels import format_cell
 from analysis.report.document import Block, Document, Figure, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
 from analysis.report.tables import Table
+from analysis.text.wording import Wording
 from records.folders import FIGURES_FOLDER
 
 
-def render_markdown(document: Document) -> str:
+def render_markdown(document: Document, wording: Wording) -> str:
     """Return the document as markdown; what has a link is marked `[so]`, and where it leads stands at the end."""
-    parts = [f"# {document.title}", document.lead, *(_render_section(section, document.links) for section in document.sections)]
+    parts = [f"# {document.title}", document.lead, *(_render_section(section, document.links, wording) for section in document.sections)]
     text = "\n\n".join(filter(None, parts))
     targets = [f"[{name}]: {target}" for name, target in document.links.items() if f"[{name}]" in text]
     return "\n\n".join(filter(None, [text, "\n".join(targets)])) + "\n"
 
 
-def _render_section(section: Section, links: Mapping[str, str]) -> str:
-    return "\n\n".join([f"## {section.title}", *(_render_block(block, links) for block in section.blocks)])
+def _render_section(section: Section, links: Mapping[str, str], wording: Wording) -> str:
+    return "\n\n".join([f"## {section.title}", *(_render_block(block, links, wording) for block in section.blocks)])
 
 
-def _render_block(block: Block, links: Mapping[str, str]) -> str:
+def _render_block(block: Block, links: Mapping[str, str], wording: Wording) -> str:
     match block:
         case Paragraph():
             text = f"**{block.text}**" if block.tone == "verdict" else block.text
@@ -36,8 +37,8 @@ def _render_block(block: Block, links: Mapping[str, str]) -> str:
         case Figure():
             text = f"### {block.title}\n\n![{block.title}]({FIGURES_FOLDER}/{block.name}.svg)\n\n{block.caption}"
         case Sample():
-            written = "\n".join(f"- {title}: {_quote(text)}" for title, text in block.written.items())
-            text = f"**{block.title}**: {_quote(block.given)}\n\n{written}"
+            written = "\n".join(f"- {title}: {_quote(text, wording)}" for title, text in block.written.items())
+            text = f"**{block.title}**: {_quote(block.given, wording)}\n\n{written}"
     return text
 
 
@@ -46,7 +47,7 @@ def _render_tile(tile: Tile) -> str:
     return f"- {tile.title}: {values}{f'. {tile.note}' if tile.note else ''}"
 
 
-def _quote(text: str) -> str:
+def _quote(text: str, wording: Wording) -> str:
     """Return a text on one line, with nothing in it that markdown would take for its own."""
     plain = " ".join(text.split()).replace("`", "'")
-    return f"`{plain}`" if plain else "(nothing)"
+    return f"`{plain}`" if plain else wording("report.page.nothing")

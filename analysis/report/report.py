@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.findings import Findings, short
+from analysis.labels import label_outcome
 from analysis.report.document import Document, Section
 from analysis.report.markdown import render_markdown
 from analysis.report.sections import answer, card, claims, classes, difference, records, sensitivity, trade_off, training
@@ -65,11 +66,11 @@ class Report:
         sections = (section(findings, wording) for section in SECTIONS)
         links = {short(uid): url for uid, url in findings.urls.items() if RunId.parse(uid).level > 1}
         kept = tuple(section for section in sections if section)
-        return Document(findings.runs.name, self._lead(), kept, links | findings.urls, colours_of(findings), wording.language)
+        return Document(findings.runs.name, self._lead(), kept, links | findings.urls, colours_of(findings, wording), wording.language)
 
     def as_markdown(self) -> str:
         """Return report.md."""
-        return render_markdown(self.document)
+        return render_markdown(self.document, self.wording)
 
     def as_html(self) -> str:
         """Return report.html, one file that needs nothing beside it."""
@@ -116,11 +117,12 @@ class Report:
 
     def _lead(self) -> str:
         findings = self.findings
-        counts = Counter(run.outcome or self.wording("head.running") for run in findings.runs.trials)
+        counts = Counter(label_outcome(run.outcome, self.wording) for run in findings.runs.trials)
+        outcomes = (self.wording("report.head.outcome", count=count, outcome=outcome) for outcome, count in counts.most_common())
         told = self.wording(
-            "head.counts",
+            "report.head.counts",
             count=len(findings.runs.trials),
-            outcomes=", ".join(f"{count} {word}" for word, count in counts.most_common()),
+            outcomes=", ".join(outcomes),
             objective=findings.objective,
             openings=findings.openings,
         )

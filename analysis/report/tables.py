@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from analysis.labels import Cell, format_cell, is_absent
-from records.metrics import definition_of
+from analysis.labels import Cell, define, format_cell, is_absent
+from analysis.text.wording import Wording
 
 BRIEF = 26  # letters of a text that a page keeps on one line
 
@@ -57,11 +57,11 @@ class Table:
         defined = [f"- {column.title}: {column.definition}" for column in self.columns if column.definition]
         return "\n\n".join(filter(None, ["\n".join(lines), self.note, "\n".join(defined)]))
 
-    def as_html(self, links: Mapping[str, str] | None = None) -> str:
+    def as_html(self, wording: Wording, links: Mapping[str, str] | None = None) -> str:
         """Return a `table` element; every number carries its exact value, and a text that `links` knows leads there."""
         numeric = [self.is_numeric(index) for index in range(len(self.columns))]
         head = "".join(
-            f'<th scope="col"{_class(right)}{_hint(column)}>{escape(column.title)}{_unit(column.unit)}</th>'
+            f'<th scope="col"{_class(right)}{_hint(column, wording)}>{escape(column.title)}{_unit(column.unit)}</th>'
             for column, right in zip(self.columns, numeric, strict=True)
         )
         body = "\n".join(
@@ -111,8 +111,8 @@ def _class(right: bool) -> str:
     return ' class="number"' if right else ""
 
 
-def _hint(column: Column) -> str:
-    text = column.definition or (definition_of(column.metric).definition if column.metric else "")
+def _hint(column: Column, wording: Wording) -> str:
+    text = column.definition or (define(column.metric, wording) if column.metric else "")
     return f' title="{escape(text)}"' if text else ""
 
 

@@ -1,6 +1,6 @@
 """What both finalists are compared by, beside the difference in quality: how steadily they trained, and what one costs over the other.
 
-Every figure carries its formula as text. Values are means over a finalist's runs (its seeds, or the one trial); None is not measured.
+Values are means over a finalist's runs (its seeds, or the one trial); None is not measured.
 """
 
 import math
@@ -21,35 +21,23 @@ RISE = 0.005  # of validation nats: what counts as overfitting
 SMOOTHED_SHARE = 0.1  # of the curve's points, averaged backwards, as for convergence/tokens_to_95
 PARTS = ("weights", "gradients", "optimizer", "activations", "peak_memory")  # efficiency/{part}_gib
 
-FIGURES = {  # name: unit, formula
-    "stability/loss_variance": (
-        "(nat/token)²",
-        "Variance of train/loss about its straight line: sum of squared residuals of the least-squares line in tokens, over the points of "
-        "the last quarter of the tokens, divided by their number less 2.",
-    ),
-    "stability/gradient_norm_variance": ("1", "The same of train/gradient_norm."),
-    "stability/gradient_norm_spread": (
-        "1",
-        "Square root of that variance over the mean of train/gradient_norm in the same window; comparable between methods, whose gradients "
-        "are of different sizes.",
-    ),
-    "overfitting/share": (
-        "1",
-        "Share of runs whose validation nats per token ended more than 0.5 % above their lowest rung while the smoothed training loss "
-        "went on falling.",
-    ),
-    "overfitting/rise": ("1", "Validation nats per token at the end over those of the lowest rung, less 1."),
-    "overfitting/tokens": ("tokens", "Tokens at the lowest rung of validation nats per token: training past it did not help."),
-    "degradation/nats": ("nat/token", "test/nats_per_token less eval/nats_per_token of the same run."),
+FIGURES = {  # name: unit; what each is, by formula, stands in the texts under report.formula
+    "stability/loss_variance": "(nat/token)²",
+    "stability/gradient_norm_variance": "1",
+    "stability/gradient_norm_spread": "1",  # comparable between methods, whose gradients are of different sizes
+    "overfitting/share": "1",
+    "overfitting/rise": "1",
+    "overfitting/tokens": "tokens",
+    "degradation/nats": "nat/token",
 }
 SPEED = "efficiency/tokens_per_second"
-SAVED = {  # name: metric, unit; the gain is full fine-tuning's over LoRA's
-    "trainable_parameters": ("efficiency/trainable_parameters", "parameters"),
-    **{part: (f"efficiency/{part}_gib", "GiB") for part in PARTS},
-    "seconds_per_step": ("efficiency/seconds_per_step", "s"),
-    "train_seconds": ("efficiency/train_seconds", "s"),
-    "tokens_to_95": ("convergence/tokens_to_95", "tokens"),
-    "seconds_to_95": ("convergence/seconds_to_95", "s"),
+SAVED = {  # name: metric; the gain is full fine-tuning's over LoRA's
+    "trainable_parameters": "efficiency/trainable_parameters",
+    **{part: f"efficiency/{part}_gib" for part in PARTS},
+    "seconds_per_step": "efficiency/seconds_per_step",
+    "train_seconds": "efficiency/train_seconds",
+    "tokens_to_95": "convergence/tokens_to_95",
+    "seconds_to_95": "convergence/seconds_to_95",
 }
 
 
@@ -59,17 +47,15 @@ class Figure:
 
     name: str
     unit: str
-    formula: str
     values: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A figure of LoRA against full fine-tuning: what of each goes in, and `value`, what the formula gives."""
+    """A figure of LoRA against full fine-tuning: what of each goes in, of which metric, and `value`, what the formula gives."""
 
     name: str
-    unit: str
-    formula: str
+    metric: str
     lora: float | None
     full: float | None
     value: float | None
@@ -93,19 +79,19 @@ def figures_of(runs: StudyRuns, finalists: Mapping[str, Finalist]) -> tuple[Figu
     """Return steadiness, overfitting and held-out degradation of each finalist."""
     told = {method: [_training_of(runs, run) for run in finalist.runs] for method, finalist in finalists.items()}
     return tuple(
-        Figure(name, unit, formula, {method: _mean([each.get(name) for each in values]) for method, values in told.items()})
-        for name, (unit, formula) in FIGURES.items()
+        Figure(name, unit, {method: _mean([each.get(name) for each in values]) for method, values in told.items()})
+        for name, unit in FIGURES.items()
     )
 
 
 def gains_of(runs: StudyRuns, lora: Finalist, full: Finalist) -> tuple[Gain, ...]:
     """Return what LoRA keeps of full fine-tuning's quality and what it saves in parameters, memory by part, and time."""
     gains = list(_quality(runs.base, lora, full))
-    for name, (metric, unit) in SAVED.items():
+    for name, metric in SAVED.items():
         ours, theirs = lora.mean(metric), full.mean(metric)
-        gains.append(Gain(f"gain/{name}", "1", f"full fine-tuning's {metric} ({unit}) / LoRA's", ours, theirs, _ratio(theirs, ours)))
+        gains.append(Gain(f"gain/{name}", metric, ours, theirs, _ratio(theirs, ours)))
     ours, theirs = lora.mean(SPEED), full.mean(SPEED)
-    gains.append(Gain("gain/speed", "1", f"LoRA's {SPEED} / full fine-tuning's", ours, theirs, _ratio(ours, theirs)))
+    gains.append(Gain("gain/speed", SPEED, ours, theirs, _ratio(ours, theirs)))
     return tuple(gains)
 
 
@@ -162,14 +148,9 @@ def _quality(base: Run | None, lora: Finalist, full: Finalist) -> Sequence[Gain]
     our_perplexity, their_perplexity = (None if nats is None else math.exp(nats) for nats in (ours, theirs))
     our_gain, their_gain = (None if nats is None or untouched is None else untouched - nats for nats in (ours, theirs))
     share = _ratio(our_gain, their_gain) if their_gain is not None and their_gain > 0 else None
-    by_perplexity = "Full fine-tuning's perplexity / LoRA's, each exp of the mean over seeds of test/nats_per_token; 1 is as good."
-    by_nats = (
-        "(base's - LoRA's) / (base's - full fine-tuning's) test/nats_per_token, means over seeds: the share of the improvement that LoRA "
-        "makes too; none where full fine-tuning made none."
-    )
     return (
-        Gain("retained/perplexity", "1", by_perplexity, our_perplexity, their_perplexity, _ratio(their_perplexity, our_perplexity)),
-        Gain("retained/nats", "1", by_nats, our_gain, their_gain, share),
+        Gain("retained/perplexity", name, our_perplexity, their_perplexity, _ratio(their_perplexity, our_perplexity)),
+        Gain("retained/nats", name, our_gain, their_gain, share),
     )
 
 

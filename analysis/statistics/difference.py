@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from analysis.statistics.finalists import Finalist
 from records.folders import DOCUMENTS_FILE
 from records.refusals import Refusal
 from records.runs import StudyRuns
+
+ClassDecision = Literal["first_better", "second_better", "no_difference", "no_verdict"]
 
 LEVEL = 0.95  # of intervals
 MARGIN = 0.05  # of perplexity: what a cheaper method may lose
@@ -108,13 +111,13 @@ class ClassDifference:
     adjusted_p: float
 
     @property
-    def word(self) -> str:
-        """Return "lora better", "full better", "no difference shown", all classes taken into account, or "no verdict"."""
+    def decision(self) -> ClassDecision:
+        """Return which method is shown to be better on this class, with all classes taken into account."""
         if not self.difference.is_known:
-            return "no verdict"
+            return "no_verdict"
         if self.adjusted_p >= 1 - self.difference.level:
-            return "no difference shown"
-        return f"{self.methods[0 if self.difference.mean < 0 else 1]} better"
+            return "no_difference"
+        return "first_better" if self.difference.mean < 0 else "second_better"
 
 
 def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:

@@ -39,15 +39,10 @@ class Point:
     scale: float = 1.0  # of the adapter, over the trained one
     seeds: int = 1  # runs that `values` are means of
 
-    @property
-    def label(self) -> str:
-        """Return the trial's uid, and the scale where it is not the trained one."""
-        return self.uid if self.scale == 1.0 else f"{self.uid} at {self.scale:g} of its scale"
-
 
 @dataclass(frozen=True)
 class Front:
-    """What no other point beats, in these metrics. `knee` is a point's label; `hypervolume` is by arm, and of all under `all`."""
+    """What no other point beats, in these metrics. `hypervolume` is by arm, and of all under `all`."""
 
     metrics: tuple[str, ...]
     directions: tuple[Direction, ...]
@@ -57,7 +52,7 @@ class Front:
     hypervolume: Mapping[str, float] = field(
         default_factory=dict[str, float]
     )  # as a share of the box from the best values to the reference
-    knee: str | None = None
+    knee: Point | None = None
 
     @property
     def best(self) -> tuple[Point, ...]:
@@ -83,12 +78,6 @@ class BlindSpot:
     name: str
     value: Any
     outcomes: Mapping[str, int]
-
-    @property
-    def sentence(self) -> str:
-        """Return in words what is not known."""
-        ended = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items())
-        return f"{self.arm}: {self.name} {self.value}: {ended or 'never tried'}; the front cannot show what it would give"
 
 
 def collect_points(runs: StudyRuns) -> tuple[Point, ...]:
@@ -120,7 +109,7 @@ def trace_front(points: Sequence[Point], metrics: Sequence[str]) -> Front | None
         on_front=tuple(bool(each) for each in front),
         reference=tuple(float(each) for each in reference),
         hypervolume=_hypervolumes(known, values, directions, reference),
-        knee=None if knee is None else known[knee].label,
+        knee=None if knee is None else known[knee],
     )
 
 

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -20,11 +20,9 @@ from records.runs import Run, StudyRuns
 if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
 
-EVALUATORS = {
-    "fanova": "fANOVA (Hutter et al. 2014): share of the value's variance over the space that a name explains by itself",
-    "mdi": "mean decrease of impurity (Louppe et al. 2013): share of the variance that splits on a name remove in a random forest",
-    "ped_anova": "PED-ANOVA (Watanabe et al. 2023): how far the best tenth of the trials departs from all of them along a name",
-}
+Evaluator = Literal["fanova", "mdi", "ped_anova"]  # Hutter et al. 2014, Louppe et al. 2013, Watanabe et al. 2023
+
+EVALUATORS: tuple[Evaluator, ...] = get_args(Evaluator)
 FEWEST = 4  # trials: with fewer, any name explains anything
 DEALS = 20  # times that values are dealt out anew
 TREES = 16  # of a forest; Optuna's 64 take four times as long for shares that differ by hundredths
@@ -35,14 +33,14 @@ class Importance:
     """One evaluator's shares in one arm; `tokens` is the rung at which the trials are compared, None for their end."""
 
     arm: str
-    evaluator: str
+    evaluator: Evaluator
     tokens: int | None
     trials: int
     shares: Mapping[str, float]  # hyperparameter -> 0 to 1, the largest first
     chance: Mapping[str, float]  # hyperparameter -> the share that 19 in 20 deals of the values stay below
 
 
-def measure_importances(runs: StudyRuns, evaluators: Sequence[str] = tuple(EVALUATORS)) -> tuple[Importance, ...]:
+def measure_importances(runs: StudyRuns, evaluators: Sequence[Evaluator] = EVALUATORS) -> tuple[Importance, ...]:
     """Return the importances in every arm: at the end, over completed trials, and where trials were pruned also at the first rung.
 
     At the first rung all trials that lived so far take part, so it is free of the choice that pruning made. An arm with fewer than four
@@ -63,7 +61,7 @@ def read_space(runs: StudyRuns, arm: str) -> dict[str, dict[str, Any]]:
     return {} if path is None else json.loads(path.read_text(encoding="utf-8"))
 
 
-def _measure_arm(runs: StudyRuns, arm: str, trials: Sequence[Run], tokens: int | None, evaluators: Sequence[str]) -> list[Importance]:
+def _measure_arm(runs: StudyRuns, arm: str, trials: Sequence[Run], tokens: int | None, evaluators: Sequence[Evaluator]) -> list[Importance]:
     known = [(trial, value) for trial in trials if math.isfinite(value := _value_at(runs, trial, tokens))]
     values = [value for _, value in known]
     space = {name: each for name, each in read_space(runs, arm).items() if name.startswith(HYPERPARAMETERS)}
@@ -89,7 +87,9 @@ def _value_at(runs: StudyRuns, trial: Run, tokens: int | None) -> float:
     return sign * dict(runs.history(trial, runs.objective)).get(tokens, math.nan)
 
 
-def _evaluate(evaluator: str, space: Mapping[str, Any], params: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+def _evaluate(
+    evaluator: Evaluator, space: Mapping[str, Any], params: Sequence[Mapping[str, Any]], values: Sequence[float]
+) -> dict[str, float]:
     """Return the shares by one evaluator, on a study made of these trials, less being better. Names with one value alone have none."""
     import optuna
     from optuna.distributions import json_to_distribution
@@ -110,7 +110,7 @@ def _holds(distribution: Any, value: Any) -> bool:
     return value is not None and bool(distribution._contains(distribution.to_internal_repr(value)))
 
 
-def _make(evaluator: str) -> "BaseImportanceEvaluator":
+def _make(evaluator: Evaluator) -> "BaseImportanceEvaluator":
     from optuna.importance import FanovaImportanceEvaluator, MeanDecreaseImpurityImportanceEvaluator, PedAnovaImportanceEvaluator
 
     match evaluator:

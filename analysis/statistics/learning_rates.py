@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis.statistics.crossed import Numbers
-from analysis.statistics.finalists import PROVISIONAL, value_of
+from analysis.statistics.finalists import value_of
 from analysis.statistics.importance import read_space
 from analysis.statistics.loss_grid import LOSS, SEED
 from records.refusals import Refusal
@@ -51,20 +51,6 @@ class LearningRates:
     def means(self) -> tuple[float, ...]:
         """Return the mean loss of each rate over its seeds."""
         return tuple(self.losses.mean(axis=1).tolist())
-
-    @property
-    def sentence(self) -> str:
-        """Return the finding in words."""
-        seeds = self.losses.shape[1]
-        low, high = f"{self.low:.2g}{' or less' if self.low_is_open else ''}", f"{self.high:.2g}{' or more' if self.high_is_open else ''}"
-        factor = f"{'at least ' if self.low_is_open or self.high_is_open else ''}{self.high / self.low:.2g}"
-        partly = "" if self.covered > 0.999 else f", of which {self.covered:.0%} were tried"
-        word = "seed" if seeds == 1 else "seeds"
-        return (
-            f"{self.arm}: best at {self.best:.2g}; tolerated from {low} to {high}, a factor of {factor}; a rate picked blindly within a"
-            f" factor of ten around the best costs {self.sensitivity:.3g} nats per token on average{partly}"
-            f" ({seeds} {word}{'; provisional' if seeds < PROVISIONAL else ''})"
-        )
 
 
 def measure_learning_rates(runs: StudyRuns) -> tuple[LearningRates, ...]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.difference import LEVEL, Difference, measure_difference
-from analysis.statistics.finalists import PROVISIONAL
 from analysis.statistics.loss_grid import Level, LossGrid
 from records.refusals import Refusal
 
@@ -56,18 +55,6 @@ class Ablation:
     documents: int
     effects: tuple[Effect, ...]
 
-    @property
-    def sentence(self) -> str:
-        """Return in words which values differ from the reference."""
-        reference, *others = self.effects
-        head = f"{self.arm}, {self.name} beside {reference.value}:"
-        if self.seeds < 2:
-            return f"{head} one seed, so no verdict"
-        told = [_tell(effect) for effect in others if effect.adjusted_p < 1 - LEVEL]
-        rest = ", ".join(str(effect.value) for effect in others if not effect.adjusted_p < 1 - LEVEL)
-        parts = [*told, *([f"no difference shown for {rest}"] if rest else [])]
-        return f"{head} {'; '.join(parts)} ({_provenance(self.seeds, self.documents)})"
-
 
 @dataclass(frozen=True)
 class RankKnee:
@@ -87,22 +74,6 @@ class RankKnee:
     gain: float
     gain_p: float
     bend_p: float
-
-    @property
-    def sentence(self) -> str:
-        """Return the finding in words."""
-        lowest, highest = self.ranks[0], self.ranks[-1]
-        if self.shape == "unknown":
-            return f"{self.arm}: no knee told: one seed a rank, so chance is unknown"
-        provenance = _provenance(self.seeds, self.documents)
-        if self.shape == "flat":
-            return f"{self.arm}: no knee: no rank up to {highest} is shown to be better than rank {lowest} ({provenance})"
-        gained = f"perplexity falls by {100 * -math.expm1(-self.gain):.3g} % from rank {lowest} to the best"
-        if self.shape == "straight":
-            return f"{self.arm}: no knee: {gained}, and no bend is told from chance up to rank {highest} ({provenance})"
-        assert self.interval is not None
-        low, high = self.interval
-        return f"{self.arm}: knee at rank {self.rank} (95 % interval {low} to {high}): {gained} ({provenance})"
 
 
 def compare_levels(grid: LossGrid) -> Ablation:
@@ -177,13 +148,3 @@ def _resample_places(weights: Numbers, nats: Numbers, tokens: Numbers) -> list[i
     columns = random.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).astype(np.float64)
     losses = np.einsum("nd,rds,ns->nr", rows, nats, columns, optimize=True) / (rows @ tokens)[:, None]
     return (losses @ weights.T).argmax(axis=1).tolist()
-
-
-def _tell(effect: Effect) -> str:
-    assert effect.difference is not None
-    change = 100 * math.expm1(effect.difference.mean)
-    return f"{effect.value} {'raises' if change > 0 else 'lowers'} perplexity by {abs(change):.3g} %"
-
-
-def _provenance(seeds: int, documents: int) -> str:
-    return f"{seeds} seeds, {documents} documents{'; provisional' if seeds < PROVISIONAL else ''}"

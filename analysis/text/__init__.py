@@ -1,1 +1,1 @@
-"""Every text that a reader sees, one YAML file a language, and how it is looked up."""
+"""Every text that a reader sees, a folder a language, and how it is looked up."""

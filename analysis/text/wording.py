@@ -1,7 +1,12 @@
-"""The report's texts, apart from its code: one YAML file a language in analysis/text."""
+"""Texts apart from the code that needs them: a folder a language, in it a YAML file for each room that speaks.
 
-from collections.abc import Mapping
+A key begins with the file's name: `guidance.card.title` stands in `en/guidance.yaml`, under `card`, as `title`. Another language is another
+folder with the same keys. Statistics know no text; whatever says a number in words looks the words up here.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,33 +25,32 @@ class Wording:
     texts: Mapping[str, str]
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return a text with its {places} filled. Raises KeyError for a key that the language's file lacks."""
+        """Return a text with its {places} filled. Raises KeyError for a key that the language lacks, or a place without a value."""
         return self.texts[key].format(**values)
 
-    def label(self, metric: str) -> str:
-        """Return what a person calls a metric; its own name where the language has no word for it."""
-        return self.texts.get(f"metric.{metric}", metric)
-
     def find(self, key: str, default: str = "") -> str:
-        """Return a text as it stands, or the default where the language has none."""
+        """Return a text as it stands, braces and all, or the default where the language has none."""
         return self.texts.get(key, default)
 
 
+@cache  # a terminal's table is drawn again several times a second
 def read_wording(language: str = "en") -> Wording:
-    """Return the texts of a language. Raises ValueError when there is no file of that name."""
-    path = FOLDER / f"{language}.yaml"
-    if not path.is_file():
-        languages = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    """Return the texts of a language. Raises ValueError where there is no folder of that name."""
+    files = sorted((FOLDER / language).glob("*.yaml"))
+    if not files:
+        languages = sorted(file.parent.name for file in FOLDER.glob("*/report.yaml"))
         raise Refusal("language", repr(language), ", ".join(languages))
     reader: Any = YAML(typ="safe")
-    return Wording(language, dict(_flatten(cast("Mapping[str, Any]", reader.load(path.read_text(encoding="utf-8"))))))
+    texts: dict[str, str] = {}
+    for file in files:
+        texts |= _flatten(reader.load(file.read_text(encoding="utf-8")), f"{file.stem}.")
+    return Wording(language, texts)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    leaves: list[tuple[str, str]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += _flatten(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+def _flatten(tree: Mapping[object, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield every text below a branch with its dotted key."""
+    for name, branch in tree.items():
+        if isinstance(branch, Mapping):
+            yield from _flatten(cast("Mapping[object, Any]", branch), f"{prefix}{name}.")
         else:
-            leaves.append((f"{prefix}{key}", str(value).strip()))
-    return leaves
+            yield f"{prefix}{name}", str(branch).strip()

@@ -186,13 +186,18 @@ class Launch:
         return StudySummary(self.study.name, self.folder, outcomes, best, len(openings), report, interrupted, tuple(lines))
 
     def _report(self) -> Path:
+        from analysis.guidance.sentences import tell_ablation, tell_knee, tell_verdict
         from analysis.report.report import build_report
 
         report = build_report(self.study.name, self._tracking_uri())
         path, found = report.write(self.folder), report.findings
         knees = (knee for knee in found.knees if knee.seeds > 1)  # an ordinary search has one seed a rank, and no ablation
-        for finding in (*([found.verdict] if found.verdict else []), *knees, *found.ablations):
-            self.say(finding.sentence)
+        if found.verdict is not None:
+            self.say(tell_verdict(found.verdict, report.wording))
+        for knee in knees:
+            self.say(tell_knee(knee, report.wording))
+        for ablation in found.ablations:
+            self.say(tell_ablation(ablation, report.wording))
         self.say(f"report: {path}")
         return path
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.report.figures.palette import BASE, add_legend, colour_of, drawing, marker_of, plain_formatter, scale_axis
+from analysis.text.wording import Wording
 
 WIDE_QUALITY = 1.5
 
@@ -26,7 +27,7 @@ class Curve:
     is_best: bool = False
 
 
-def draw_loss_curves(panels: Mapping[str, Sequence[Curve]], base: Mapping[str, float] | None = None, tokens: str = "tokens") -> Figure:
+def draw_loss_curves(panels: Mapping[str, Sequence[Curve]], wording: Wording, base: Mapping[str, float] | None = None) -> Figure:
     """Return one panel for each titled group of curves over tokens; `base` gives a panel its dashed line."""
     with drawing(height=3.7) as figure:
         drawn = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -34,13 +35,13 @@ def draw_loss_curves(panels: Mapping[str, Sequence[Curve]], base: Mapping[str, f
             arms = list(dict.fromkeys(curve.arm for curve in curves))
             for curve in sorted(curves, key=lambda curve: curve.is_best):
                 xs, ys = zip(*curve.points, strict=True)
-                label = f"best {curve.arm}" if curve.is_best else None
+                label = wording("report.figure.legend.best", arm=curve.arm) if curve.is_best else None
                 alpha, width = (1.0, 2.0) if curve.is_best else (0.35, 1.0)
                 axes.plot(xs, ys, color=colour_of(curve.arm, arms), alpha=alpha, linewidth=width, label=label, solid_capstyle="round")
             if base and title in base:
-                axes.axhline(base[title], color=BASE, linewidth=1.1, linestyle=(0, (4, 3)), label="base")
+                axes.axhline(base[title], color=BASE, linewidth=1.1, linestyle=(0, (4, 3)), label=wording("report.figure.legend.base"))
             axes.set_title(title)
-            axes.set_xlabel(tokens)
+            axes.set_xlabel(wording("report.training.tokens"))
             axes.xaxis.set_major_formatter(plain_formatter())
             scale_axis(axes.yaxis, [value for curve in curves for _, value in curve.points], WIDE_QUALITY)
         add_legend(figure, drawn[-1])
@@ -64,6 +65,7 @@ def draw_response(  # noqa: PLR0913
     *,
     label: str,
     quality_label: str,
+    wording: Wording,
     levels: Mapping[str, Sequence[Level]] | None = None,
     urls: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -75,7 +77,8 @@ def draw_response(  # noqa: PLR0913
         for arm in dict.fromkeys(trials["arm"]):
             mine = trials[trials["arm"] == arm]
             colour, marker = colour_of(arm, arms), marker_of(arm, arms)
-            for outcomes, face, told in ((["completed"], colour, arm), (["pruned", "infeasible"], "none", f"{arm}, pruned")):
+            pruned = wording("report.figure.legend.pruned", arm=arm)
+            for outcomes, face, told in ((["completed"], colour, arm), (["pruned", "infeasible"], "none", pruned)):
                 marks = mine[mine["outcome"].isin(outcomes)]
                 drawn = axes.scatter(
                     marks[name], marks[quality], s=42, linewidths=1.3, facecolors=face, edgecolors=colour, marker=marker, label=told

@@ -32,12 +32,12 @@ def render_page(document: Document, wording: Wording) -> str:
 {_read("style.css")}</style>
 </head>
 <body>
-<nav aria-label="{escape(wording("page.contents"))}">
+<nav aria-label="{escape(wording("report.page.contents"))}">
 <p class="brand">hikaku <span lang="ja">比較</span></p>
 <ol>
 {contents}
 </ol>
-<button id="theme" type="button">{escape(wording("page.theme"))}</button>
+<button id="theme" type="button">{escape(wording("report.page.theme"))}</button>
 </nav>
 <main>
 <header>
@@ -107,8 +107,8 @@ def _render_table(table: Table, links: Mapping[str, str], wording: Wording) -> s
     defined = "".join(
         f"<dt>{escape(column.title)}</dt><dd>{_inline(column.definition, links)}</dd>" for column in table.columns if column.definition
     )
-    folded = f"<details><summary>{escape(wording('page.definitions'))}</summary><dl>{defined}</dl></details>" if defined else ""
-    return f'<figure class="table">{caption}<div class="scroll">{table.as_html(links)}</div>{note}{folded}</figure>'
+    folded = f"<details><summary>{escape(wording('report.page.definitions'))}</summary><dl>{defined}</dl></details>" if defined else ""
+    return f'<figure class="table">{caption}<div class="scroll">{table.as_html(wording, links)}</div>{note}{folded}</figure>'
 
 
 def _inline(text: str, links: Mapping[str, str]) -> str:

@@ -1,11 +1,14 @@
 """What the study found, on one screen, and the table behind it."""
 
 from analysis.findings import Findings, recipe
-from analysis.labels import label_of, mean_cell
+from analysis.labels import label_of, label_side, mean_cell, name_method, name_unit
 from analysis.report.document import Block, Paragraph, Points, Section, Tile, Tiles
 from analysis.report.sections.measures import compare
 from analysis.report.tables import Column, Table
+from analysis.statistics.comparison import Gain
+from analysis.statistics.finalists import METHODS
 from analysis.text.wording import Wording
+from records.metrics import definition_of
 
 ANSWER = (
     "test/semantic_similarity",
@@ -35,8 +38,11 @@ def answer(findings: Findings, wording: Wording) -> Section:
     """Return the base and the best of each arm side by side."""
     tiles = tuple(_tile(findings, name, wording) for name in findings.expand(TILES))
     table = compare("answer", "", findings.expand(ANSWER), findings.compared, wording)
-    recipes = tuple(f"best {arm}: `{run.uid}`, {recipe(run)}" for arm, run in sorted(findings.best.items()))
-    seeds = wording("answer.one_seed") if findings.seeds == 1 else wording("answer.seeds", seeds=findings.seeds)
+    recipes = tuple(
+        wording("report.answer.recipe", side=wording("labels.side.best", arm=arm), uid=run.uid, recipe=recipe(run))
+        for arm, run in sorted(findings.best.items())
+    )
+    seeds = wording("report.answer.one_seed") if findings.seeds == 1 else wording("report.answer.seeds", seeds=findings.seeds)
     blocks: list[Block | None] = [
         Tiles(tiles) if tiles else None,
         table,
@@ -44,17 +50,33 @@ def answer(findings: Findings, wording: Wording) -> Section:
         Points(recipes) if recipes else None,
         Paragraph(seeds, "aside"),
     ]
-    return Section("answer", wording("answer.title"), tuple(block for block in blocks if block))
+    return Section("answer", wording("report.answer.title"), tuple(block for block in blocks if block))
 
 
 def _gains(findings: Findings, wording: Wording) -> Table | None:
     """Return what LoRA keeps of full fine-tuning's quality and what it saves; None where one of the methods is missing."""
-    rows = tuple((gain.name, gain.lora, gain.full, gain.value, gain.formula) for gain in findings.gains if gain.value is not None)
-    titles = ("column.measure", "training.lora", "training.full", "answer.gain", "column.formula")
-    columns = tuple(Column(wording(title), is_code=title == titles[0]) for title in titles)
-    return Table("gains", wording("answer.gains"), columns, rows) if rows else None
+    rows = tuple(
+        (gain.name, gain.lora, gain.full, gain.value, _formula(gain, wording)) for gain in findings.gains if gain.value is not None
+    )
+    columns = (
+        Column(wording("report.column.measure"), is_code=True),
+        *(Column(name_method(method, wording)) for method in METHODS),
+        Column(wording("report.gains.gain")),
+        Column(wording("report.column.formula")),
+    )
+    return Table("gains", wording("report.gains.title"), columns, rows) if rows else None
+
+
+def _formula(gain: Gain, wording: Wording) -> str:
+    """Return how a gain is computed."""
+    if gain.name == "gain/speed":
+        return wording("report.formula.speed", metric=gain.metric)
+    if gain.name.startswith("gain/"):
+        return wording("report.formula.gain", metric=gain.metric, unit=name_unit(definition_of(gain.metric).unit, wording))
+    return wording(f"report.formula.{gain.name}")
 
 
 def _tile(findings: Findings, name: str, wording: Wording) -> Tile:
     values = {title: mean_cell(side, name) for title, side in findings.compared.items()}
-    return Tile(label_of(name, wording, unit=True), tuple((title, value) for title, value in values.items() if value is not None))
+    known = tuple((label_side(title, wording), value) for title, value in values.items() if value is not None)
+    return Tile(label_of(name, wording, unit=True), known)

@@ -1,7 +1,7 @@
 """Where one run is better than another: by script, by part of speech, by stratum, by domain."""
 
 from analysis.findings import Findings
-from analysis.labels import mean_cell
+from analysis.labels import label_class, label_side, mean_cell
 from analysis.report.document import Block, Figure, Section
 from analysis.report.figures.bars import Bar, draw_bars
 from analysis.report.sections.measures import interval_of
@@ -21,7 +21,7 @@ def classes(findings: Findings, wording: Wording) -> Section | None:
     for name, prefix in PREFIXES.items():
         blocks += [_bars(findings, wording, name, prefix) if name in DRAWN else None, _by_class(findings, wording, name, prefix)]
     kept = tuple(block for block in blocks if block)
-    return Section("classes", wording("classes.title"), kept) if kept else None
+    return Section("classes", wording("report.classes.title"), kept) if kept else None
 
 
 def _by_class(findings: Findings, wording: Wording, name: str, prefix: str) -> Table | None:
@@ -34,15 +34,20 @@ def _by_class(findings: Findings, wording: Wording, name: str, prefix: str) -> T
     ordered = sorted({each for each, _ in found}, key=lambda each: (known.index(each) if each in known else len(known), each))
     measures = sorted({measure for _, measure in found}, key=lambda measure: (measure == "accuracy", measure))
     columns = [
-        Column(f"{measure.replace('_', ' ')}, {title}", metric=metric)
+        Column(_title(measure, title, wording), metric=metric)
         for measure in measures
         for title in sides
         for metric in [f"{prefix}{ordered[0]}/{measure}"]
     ]
     rows = tuple(
-        (each, *(mean_cell(side, f"{prefix}{each}/{measure}") for measure in measures for side in sides.values())) for each in ordered
+        (label_class(each, wording), *(mean_cell(side, f"{prefix}{each}/{measure}") for measure in measures for side in sides.values()))
+        for each in ordered
     )
-    return Table(name, wording(f"classes.{name}"), (Column(wording("column.class")), *columns), rows)
+    return Table(name, wording(f"report.classes.kind.{name}"), (Column(wording("report.column.class")), *columns), rows)
+
+
+def _title(measure: str, side: str, wording: Wording) -> str:
+    return wording("report.classes.column", measure=wording(f"report.classes.measure.{measure}"), side=label_side(side, wording))
 
 
 def _bars(findings: Findings, wording: Wording, name: str, prefix: str) -> Figure | None:
@@ -52,5 +57,9 @@ def _bars(findings: Findings, wording: Wording, name: str, prefix: str) -> Figur
         for title, side in findings.compared.items():
             value = side.mean(metric)
             if value is not None:
-                groups.setdefault(each, {})[title] = Bar(value, *(interval_of(side, metric) or ()))
-    return picture(name, draw_bars(groups, colours_of(findings), wording(f"figure.{name}.axis")), wording) if groups else None
+                groups.setdefault(label_class(each, wording), {})[label_side(title, wording)] = Bar(
+                    value, *(interval_of(side, metric) or ())
+                )
+    return (
+        picture(name, draw_bars(groups, colours_of(findings, wording), wording(f"report.figure.{name}.axis")), wording) if groups else None
+    )

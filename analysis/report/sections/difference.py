@@ -3,13 +3,14 @@
 import math
 
 from analysis.findings import Findings
-from analysis.labels import Cell
+from analysis.labels import Cell, label_class, name_method
 from analysis.report.document import Block, Figure, Paragraph, Section
 from analysis.report.figures.forest import Ratio, draw_forest
+from analysis.report.sections.measures import name_columns
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
-from analysis.statistics.difference import Difference
-from analysis.statistics.verdict import Verdict
+from analysis.statistics.difference import ClassDecision, ClassDifference, Difference
+from analysis.statistics.verdict import Decision, Verdict
 from analysis.text.wording import Wording
 
 COLUMNS = ("class", "name", "documents", "seeds", "delta", "ratio", "low", "high", "p", "holm", "effect", "share", "said")
@@ -21,18 +22,24 @@ def difference(findings: Findings, wording: Wording) -> Section | None:
     verdict = findings.verdict
     if verdict is None:
         return None
-    rows = (
-        _row(wording("difference.whole"), "", verdict.difference, None, verdict.word),
-        *(_row(wording(f"difference.{each.kind}"), each.name, each.difference, each.adjusted_p, each.word) for each in findings.classes),
-    )
-    columns = tuple(Column(wording(f"difference.{name}"), wording.find(f"difference.{name}_means")) for name in COLUMNS)
+    whole = _row(wording("report.difference.whole"), "", verdict.difference, None, _word(verdict.decision, verdict.methods, wording))
+    rows = (whole, *(_row_of_class(found, wording) for found in findings.classes))
     blocks: list[Block | None] = [
-        Paragraph(wording("difference.how", first=_name(verdict, 0, wording), second=_name(verdict, 1, wording))),
+        Paragraph(wording("report.difference.how", first=_name(verdict, 0, wording), second=_name(verdict, 1, wording))),
         _forest(findings, verdict, wording),
-        Table("difference", wording("difference.table"), columns, rows),
+        Table("difference", wording("report.difference.table"), name_columns("difference", COLUMNS, wording), rows),
         _certainty(verdict, wording) if verdict.difference.is_known else None,
     ]
-    return Section("difference", wording("difference.title"), tuple(block for block in blocks if block))
+    return Section("difference", wording("report.difference.title"), tuple(block for block in blocks if block))
+
+
+def _row_of_class(found: ClassDifference, wording: Wording) -> tuple[Cell, ...]:
+    kind, name = wording(f"report.difference.kind.{found.kind}"), label_class(found.name, wording)
+    return _row(kind, name, found.difference, found.adjusted_p, _word(found.decision, found.methods, wording))
+
+
+def _word(decision: Decision | ClassDecision, methods: tuple[str, str], wording: Wording) -> str:
+    return wording(f"report.difference.word.{decision}", first=methods[0], second=methods[1])
 
 
 def _row(kind: str, name: str, found: Difference, adjusted: float | None, word: str) -> tuple[Cell, ...]:
@@ -45,33 +52,33 @@ def _certainty(verdict: Verdict, wording: Wording) -> Table:
     found = verdict.difference
     values = (found.of_documents, found.of_seeds, found.of_errors, found.degrees, found.margin, found.p_inferior)
     rows = tuple(
-        (wording(f"certainty.{part}"), value, wording(f"certainty.{part}_means")) for part, value in zip(PARTS, values, strict=True)
+        (wording(f"report.certainty.part.{part}"), value, wording(f"report.certainty.means.{part}"))
+        for part, value in zip(PARTS, values, strict=True)
     )
     return Table(
         "certainty",
-        wording("certainty.title"),
-        (Column(wording("column.measure")), Column(wording("column.value")), Column(wording("column.definition"))),
+        wording("report.certainty.title"),
+        (Column(wording("report.column.measure")), Column(wording("report.column.value")), Column(wording("report.column.definition"))),
         rows,
     )
 
 
 def _forest(findings: Findings, verdict: Verdict, wording: Wording) -> Figure:
     whole = verdict.difference
-    ratios = [Ratio(wording("difference.whole"), whole.ratio, *whole.ratio_interval, is_whole=True)]
+    ratios = [Ratio(wording("report.difference.whole"), whole.ratio, *whole.ratio_interval, is_whole=True)]
     for each in findings.classes:
         if math.isfinite(each.difference.mean):
-            ratios.append(Ratio(each.name, each.difference.ratio, *each.difference.ratio_interval))
+            ratios.append(Ratio(label_class(each.name, wording), each.difference.ratio, *each.difference.ratio_interval))
     first, second = _name(verdict, 0, wording), _name(verdict, 1, wording)
     drawing = draw_forest(
         ratios,
-        wording("figure.forest.axis", first=first, second=second),
-        better=(wording("figure.forest.better", method=first), wording("figure.forest.better", method=second)),
+        wording("report.figure.forest.axis", first=first, second=second),
+        better=(wording("report.figure.forest.better", method=first), wording("report.figure.forest.better", method=second)),
         margin=whole.margin,
-        margin_label=wording("figure.forest.margin", margin=f"{whole.margin:.0%}"),
+        margin_label=wording("report.figure.forest.margin", margin=f"{whole.margin:.0%}"),
     )
     return picture("forest", drawing, wording)
 
 
 def _name(verdict: Verdict, place: int, wording: Wording) -> str:
-    method = verdict.methods[place]
-    return wording.find(f"verdict.method.{method}", method)
+    return name_method(verdict.methods[place], wording)

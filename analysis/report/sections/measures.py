@@ -7,7 +7,7 @@ from statistics import stdev
 from scipy.stats import t as student
 
 from analysis.findings import finite
-from analysis.labels import WHOLE, Cell, label_of, mean_cell
+from analysis.labels import WHOLE, Cell, label_of, label_side, mean_cell
 from analysis.report.tables import Column, Table
 from analysis.statistics.finalists import CONFIDENCE, Finalist
 from analysis.text.wording import Wording
@@ -38,6 +38,11 @@ def column_of(name: str, wording: Wording) -> Column:
     return Column(label_of(name, wording, unit=True), metric=name)
 
 
+def name_columns(table: str, names: Sequence[str], wording: Wording) -> tuple[Column, ...]:
+    """Return the columns of a table by the texts under its name: `column` is what each is called, `means` what its numbers are."""
+    return tuple(Column(wording(f"report.{table}.column.{name}"), wording.find(f"report.{table}.means.{name}")) for name in names)
+
+
 def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, Finalist], wording: Wording) -> Table | None:
     """Return a table with a metric a row and a side a column, and for two arms the first over the second; None where no side has any."""
     arms = [title for title in sides if title != "base"]
@@ -47,17 +52,17 @@ def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, F
         ratio = (_ratio(values[arms[0]], values[arms[1]]),) if len(arms) == 2 else ()
         rows.append((label_of(metric, wording, unit=True), *values.values(), *ratio, metric))
     columns = (
-        Column(wording("column.measure")),
-        *(Column(title) for title in sides),
+        Column(wording("report.column.measure")),
+        *(Column(label_side(title, wording)) for title in sides),
         *((_ratio_column(arms, wording),) if len(arms) == 2 else ()),
-        Column(wording("column.name"), is_code=True),
+        Column(wording("report.column.name"), is_code=True),
     )
     return Table(name, title, columns, tuple(rows)) if rows else None
 
 
 def _ratio_column(arms: Sequence[str], wording: Wording) -> Column:
     first, second = (arm.removeprefix("best ") for arm in arms)
-    return Column(wording("column.ratio", first=first, second=second), wording("column.ratio_meaning"))
+    return Column(wording("report.answer.ratio", first=first, second=second), wording("report.answer.ratio_means"))
 
 
 def _ratio(first: Cell, second: Cell) -> float | None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from analysis.findings import Findings, short
-from analysis.labels import Cell
+from analysis.labels import Cell, define, label_direction, label_outcome, label_side, name_unit
 from analysis.report.document import Paragraph, Points, Sample, Section
 from analysis.report.sections.measures import cell_of, column_of
 from analysis.report.tables import Column, Table
@@ -31,10 +31,10 @@ def samples(findings: Findings, wording: Wording) -> Section | None:
     blocks: list[Sample] = []
     for row in table["data"]:
         sample: dict[str, str] = dict(zip(table["columns"], row, strict=True))
-        written = {title: sample[title] for title in findings.compared if title in sample}
-        expected = {wording("samples.text"): sample["expected"][: max(map(len, written.values()), default=0)]}
+        written = {label_side(title, wording): sample[title] for title in findings.compared if title in sample}
+        expected = {wording("report.samples.text"): sample["expected"][: max(map(len, written.values()), default=0)]}
         blocks.append(Sample(sample["document"], sample["given"], expected | written))
-    return Section("samples", wording("samples.title"), tuple(blocks)) if blocks else None
+    return Section("samples", wording("report.samples.title"), tuple(blocks)) if blocks else None
 
 
 def trials(findings: Findings, wording: Wording) -> Section:
@@ -42,21 +42,26 @@ def trials(findings: Findings, wording: Wording) -> Section:
     metrics = findings.expand(TRIALS, findings.runs.trials)
     varied = list(dict.fromkeys(name for arm in findings.arms for name in findings.varied[arm]))
     columns = (
-        Column(wording("column.trial")),
-        Column(wording("column.outcome")),
-        Column(wording("column.tokens")),
+        Column(wording("report.column.trial")),
+        Column(wording("report.column.outcome")),
+        Column(wording("report.column.tokens")),
         *(column_of(name, wording) for name in metrics),
         *(Column(name.split(".", 1)[1]) for name in varied),
     )
     rows = tuple(_row(run, metrics, varied, wording) for run in findings.runs.trials)
-    return Section("trials", wording("trials.title"), (Table("trials", "", columns, rows, wording("trials.note")),))
+    return Section("trials", wording("report.trials.title"), (Table("trials", "", columns, rows, wording("report.trials.note")),))
 
 
 def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> tuple[Cell, ...]:
     params = hyperparameters(run.params)
     settings = [value if isinstance(value := params.get(name), str | int | float | None) else str(value) for name in varied]
-    outcome = run.outcome or wording("trials.running")
-    return (short(run.uid), outcome, int(run.metrics.get("train/tokens", 0)), *(cell_of(run.metrics, name) for name in metrics), *settings)
+    return (
+        short(run.uid),
+        label_outcome(run.outcome, wording),
+        int(run.metrics.get("train/tokens", 0)),
+        *(cell_of(run.metrics, name) for name in metrics),
+        *settings,
+    )
 
 
 def provenance(findings: Findings, wording: Wording) -> Section:
@@ -64,18 +69,21 @@ def provenance(findings: Findings, wording: Wording) -> Section:
     shown = [run for run in (findings.runs.parent, findings.runs.base) if run]
     tags = {name: value for run in shown for name, value in run.facts.items() if name not in ("outcome", "description")}
     told = (
-        wording("provenance.mlflow", study=findings.runs.name, uri=findings.runs.uri),
-        wording("provenance.texts"),
+        wording("report.provenance.mlflow", study=findings.runs.name, uri=findings.runs.uri),
+        wording("report.provenance.texts"),
         *(f"{name}: {value}" for name, value in sorted(tags.items())),
     )
-    pages = Paragraph(wording("provenance.pages", study=findings.runs.name))
-    return Section("provenance", wording("provenance.title"), (pages, Points(told)))
+    pages = Paragraph(wording("report.provenance.pages", study=findings.runs.name))
+    return Section("provenance", wording("report.provenance.title"), (pages, Points(told)))
 
 
 def definitions(findings: Findings, wording: Wording) -> Section:
     """Return what the names of all metrics in this study mean."""
     used = {definition_of(name).name for run in findings.every for name in run.metrics}
-    columns = tuple(Column(wording(f"column.{name}")) for name in ("name", "unit", "better", "definition"))
-    better = {"minimize": wording("better.lower"), "maximize": wording("better.higher"), "none": None}
-    rows = tuple((metric.name, metric.unit, better[metric.direction], metric.definition) for metric in METRICS if metric.name in used)
-    return Section("names", wording("names.title"), (Table("metrics", "", columns, rows),))
+    columns = tuple(Column(wording(f"report.column.{name}")) for name in ("name", "unit", "better", "definition"))
+    rows = tuple(
+        (metric.name, name_unit(metric.unit, wording), label_direction(metric.direction, wording), define(metric.name, wording))
+        for metric in METRICS
+        if metric.name in used
+    )
+    return Section("names", wording("report.names.title"), (Table("metrics", "", columns, rows),))

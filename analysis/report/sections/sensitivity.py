@@ -3,12 +3,14 @@
 import math
 
 from analysis.findings import Findings
+from analysis.guidance.sentences import tell_ablation, tell_knee, tell_rates
 from analysis.labels import Cell, label_of
 from analysis.report.document import Block, Figure, Points, Section
 from analysis.report.figures.bars import draw_importance
 from analysis.report.figures.curves import Level, draw_response
 from analysis.report.figures.palette import colour_of
 from analysis.report.figures.parallel import draw_parallel
+from analysis.report.sections.measures import name_columns
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
 from analysis.statistics.importance import EVALUATORS, Importance
@@ -17,15 +19,16 @@ from analysis.text.wording import Wording
 RESPONSES = {"learning_rate": "optimizer.learning_rate", "rank": "method.rank"}
 DRAWN = "fanova"
 EFFECTS = ("arm", "name", "value", "seeds", "perplexity", "low", "high", "ratio", "p", "others")
+IMPORTANCES = ("arm", "hyperparameter", "at", "trials")
 
 
 def sensitivity(findings: Findings, wording: Wording) -> Section | None:
     """Return how the objective follows the hyperparameters; None where nothing was varied or measured."""
     importances = findings.importances
     told = (
-        *(each.sentence for each in findings.learning_rates),
-        *(each.sentence for each in findings.knees),
-        *(each.sentence for each in findings.ablations),
+        *(tell_rates(rates, wording) for rates in findings.learning_rates),
+        *(tell_knee(knee, wording) for knee in findings.knees),
+        *(tell_ablation(ablation, wording) for ablation in findings.ablations),
     )
     blocks: list[Block | None] = [
         Points(told) if told else None,
@@ -36,7 +39,7 @@ def sensitivity(findings: Findings, wording: Wording) -> Section | None:
         _parallel(findings, wording),
     ]
     kept = tuple(block for block in blocks if block)
-    return Section("sensitivity", wording("sensitivity.title"), kept) if kept else None
+    return Section("sensitivity", wording("report.sensitivity.title"), kept) if kept else None
 
 
 def _response(findings: Findings, wording: Wording, name: str, hyperparameter: str) -> Figure | None:
@@ -55,6 +58,7 @@ def _response(findings: Findings, wording: Wording, name: str, hyperparameter: s
         quality,
         label=hyperparameter,
         quality_label=label_of(quality, wording, unit=True),
+        wording=wording,
         levels=levels,
         urls=findings.urls,
     )
@@ -71,8 +75,7 @@ def _effects(findings: Findings, wording: Wording) -> Table | None:
             others = ", ".join(f"{name.split('.', 1)[1]} {setting}" for name, setting in effect.others.items())
             numbers = (effect.perplexity, *effect.perplexity_interval, ratio, effect.adjusted_p)
             rows.append((each.arm, each.name, value, each.seeds, *numbers, others))
-    columns = tuple(Column(wording(f"effect.{name}"), wording.find(f"effect.{name}_means")) for name in EFFECTS)
-    return Table("effects", wording("effect.title"), columns, tuple(rows)) if rows else None
+    return Table("effects", wording("report.effects.title"), name_columns("effects", EFFECTS, wording), tuple(rows)) if rows else None
 
 
 def _importance(findings: Findings, importances: tuple[Importance, ...], wording: Wording) -> Figure | None:
@@ -87,15 +90,18 @@ def _importance(findings: Findings, importances: tuple[Importance, ...], wording
     shares = {arm: {name.split(".", 1)[1]: share for name, share in each.shares.items()} for arm, each in by_arm.items()}
     chance = {arm: {name.split(".", 1)[1]: share for name, share in each.chance.items()} for arm, each in by_arm.items()}
     colours = {arm: colour_of(arm, findings.arms) for arm in by_arm}
-    return picture("importance", draw_importance(shares, chance, colours, wording("figure.importance.axis")), wording)
+    return picture("importance", draw_importance(shares, chance, colours, wording("report.figure.importance.axis")), wording)
 
 
 def _importances(importances: tuple[Importance, ...], wording: Wording) -> Table:
     """Return all shares, by every evaluator, with what chance gives."""
-    columns = [Column(wording(f"importance.{name}")) for name in ("arm", "hyperparameter")]
-    columns += [Column(wording("importance.at"), wording("importance.at_means")), Column(wording("importance.trials"))]
-    for evaluator, means in EVALUATORS.items():
-        columns += [Column(evaluator, means), Column(wording("importance.chance", evaluator=evaluator), wording("importance.chance_means"))]
+    columns = [*name_columns("importances", IMPORTANCES, wording)]
+    for evaluator in EVALUATORS:
+        title = wording(f"report.importances.evaluator.{evaluator}")
+        columns += [
+            Column(title, wording(f"report.importances.evaluator_means.{evaluator}")),
+            Column(wording("report.importances.chance", evaluator=title), wording("report.importances.chance_means")),
+        ]
     grouped: dict[tuple[str, int | None, int, str], dict[str, tuple[float, float]]] = {}
     for each in importances:
         for name, share in each.shares.items():
@@ -104,7 +110,7 @@ def _importances(importances: tuple[Importance, ...], wording: Wording) -> Table
         (arm, name, tokens, trials, *(cell for evaluator in EVALUATORS for cell in found.get(evaluator, (math.nan, math.nan))))
         for (arm, tokens, trials, name), found in grouped.items()
     )
-    return Table("importances", wording("importance.title"), tuple(columns), rows)
+    return Table("importances", wording("report.importances.title"), tuple(columns), rows)
 
 
 def _parallel(findings: Findings, wording: Wording) -> Figure | None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.findings import Findings, finite, short
-from analysis.labels import Cell, label_of
+from analysis.guidance.sentences import tell_blind_spot
+from analysis.labels import Cell, label_of, label_side
 from analysis.report.document import Block, Figure, Paragraph, Points, Section
 from analysis.report.figures.bars import draw_memory
 from analysis.report.figures.trade_off import COSTS, QUALITY, SCALED, draw_forgetting, draw_trade_off
-from analysis.report.sections.measures import cell_of
+from analysis.report.sections.measures import cell_of, name_columns
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
 from analysis.statistics.fronts import Front
@@ -18,6 +19,7 @@ from analysis.text.wording import Wording
 PARTS = ("weights", "optimizer", "gradients", "activations")
 PREDICTED = "efficiency/predicted_peak_memory_gib"
 ON_FRONT = ("front", "trial", "scale", "seeds", "cost", "quality", "knee")
+SCORES = ("trial", "scale", "score")
 PRICES = ("what", "runs", "tokens", "hours", "gpu_hours", "kwh", "percent", "gpu_hours_per_percent", "kwh_per_percent")
 
 
@@ -28,21 +30,21 @@ def trade_off(findings: Findings, wording: Wording) -> Section | None:
     retained = findings.retained("retention/")
     labels = {name: label_of(name, wording, unit=True) for name in (QUALITY, *COSTS, *retained)}
     table = _plotted(findings)
-    forgetting = draw_forgetting(table, findings.urls, labels)
+    forgetting = draw_forgetting(table, wording, findings.urls, labels)
     fronts = findings.fronts
-    blind = tuple(spot.sentence for spot in findings.blind_spots)
+    blind = tuple(tell_blind_spot(spot, wording) for spot in findings.blind_spots)
     blocks: list[Block | None] = [
-        picture("trade_off", draw_trade_off(table, findings.urls, labels), wording),
+        picture("trade_off", draw_trade_off(table, wording, findings.urls, labels), wording),
         picture("forgetting", forgetting, wording) if forgetting else None,
         _on_fronts(fronts, wording) if fronts else None,
         _volumes(fronts, findings, wording) if fronts else None,
-        Paragraph(wording("trade_off.blind")) if blind else None,
+        Paragraph(wording("report.trade_off.blind")) if blind else None,
         Points(blind) if blind else None,
         _scores(findings, wording) if findings.weights else None,
         _memory(findings, wording),
         _prices(findings, wording),
     ]
-    return Section("trade-off", wording("trade_off.title"), tuple(block for block in blocks if block))
+    return Section("trade-off", wording("report.trade_off.title"), tuple(block for block in blocks if block))
 
 
 def _plotted(findings: Findings) -> pd.DataFrame:
@@ -64,41 +66,42 @@ def _on_fronts(fronts: Sequence[Front], wording: Wording) -> Table:
     for front in fronts:
         first, second = front.metrics
         for point in front.best:
-            knee = wording("front.is_knee") if point.label == front.knee else ""
+            knee = wording("report.fronts.knee") if point is front.knee else ""
             values = (cell_of(point.values, first), cell_of(point.values, second))
             rows.append((label_of(first, wording, unit=True), short(point.uid), point.scale, point.seeds, *values, knee))
-    columns = tuple(Column(wording(f"front.{name}"), wording.find(f"front.{name}_means")) for name in ON_FRONT)
-    return Table("fronts", wording("front.title"), columns, tuple(rows))
+    return Table("fronts", wording("report.fronts.title"), name_columns("fronts", ON_FRONT, wording), tuple(rows))
 
 
 def _volumes(fronts: Sequence[Front], findings: Findings, wording: Wording) -> Table:
     """Return how much of each front's box is dominated, by all points and by each arm's alone."""
     named = ["all", *findings.arms]
     columns = (
-        Column(wording("front.front")),
-        Column(wording("front.all"), wording("front.volume_means")),
+        Column(wording("report.fronts.column.front")),
+        Column(wording("report.hypervolumes.all"), wording("report.hypervolumes.all_means")),
         *(Column(arm) for arm in findings.arms),
     )
     rows = tuple((label_of(front.metrics[0], wording, unit=True), *(front.hypervolume.get(name) for name in named)) for front in fronts)
-    return Table("hypervolumes", wording("front.volume"), columns, rows)
+    return Table("hypervolumes", wording("report.hypervolumes.title"), columns, rows)
 
 
 def _scores(findings: Findings, wording: Wording) -> Table:
     """Return the points by the study's own weights, the best first, with what each metric adds."""
     weights = findings.weights
     total = sum(weights.values())
-    head = [Column(wording(f"score.{name}"), wording.find(f"score.{name}_means")) for name in ("trial", "scale", "score")]
-    merits = [Column(f"{label_of(name, wording)} × {weight / total:.2g}", wording("score.merit_means")) for name, weight in weights.items()]
+    merits = [
+        Column(wording("report.scores.merit", metric=label_of(name, wording), share=weight / total), wording("report.scores.merit_means"))
+        for name, weight in weights.items()
+    ]
     rows = tuple(
         (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights)) for each in findings.scores
     )
-    return Table("scores", wording("score.title"), (*head, *merits), rows)
+    return Table("scores", wording("report.scores.title"), (*name_columns("scores", SCORES, wording), *merits), rows)
 
 
 def _prices(findings: Findings, wording: Wording) -> Table:
     rows = tuple(
         (
-            short(price.name) if "/" in price.name else wording("price.search", arm=price.arm),
+            short(price.name) if "/" in price.name else wording("report.prices.search", arm=price.arm),
             price.runs,
             price.tokens,
             price.training_hours,
@@ -110,13 +113,12 @@ def _prices(findings: Findings, wording: Wording) -> Table:
         )
         for price in findings.prices
     )
-    columns = tuple(Column(wording(f"price.{name}"), wording.find(f"price.{name}_means")) for name in PRICES)
-    return Table("prices", wording("price.title"), columns, rows)
+    return Table("prices", wording("report.prices.title"), name_columns("prices", PRICES, wording), rows)
 
 
 def _memory(findings: Findings, wording: Wording) -> Figure | None:
-    words = {part: wording(f"memory.{part}") for part in PARTS}
-    arms = {title: side for title, side in findings.compared.items() if title != "base"}
+    words = {part: wording(f"report.memory.part.{part}") for part in PARTS}
+    arms = {label_side(title, wording): side for title, side in findings.compared.items() if title != "base"}
     parts = {
         title: {word: size for part, word in words.items() if (size := side.mean(f"efficiency/{part}_gib")) is not None}
         for title, side in arms.items()
@@ -125,4 +127,4 @@ def _memory(findings: Findings, wording: Wording) -> Figure | None:
     predicted = {title: size for title in parts if (size := arms[title].mean(PREDICTED)) is not None}
     if not parts:
         return None
-    return picture("memory", draw_memory(parts, predicted, list(words.values()), wording("memory.predicted")), wording)
+    return picture("memory", draw_memory(parts, predicted, list(words.values()), wording("report.memory.predicted")), wording)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.findings import Findings
+from analysis.labels import name_method, name_unit
 from analysis.report.document import Section
 from analysis.report.figures.curves import Curve, draw_loss_curves
 from analysis.report.sections.pictures import picture
@@ -15,29 +16,37 @@ from analysis.text.wording import Wording
 def training(findings: Findings, wording: Wording) -> Section | None:
     """Return the curves of all trials by arm; None where no trial left one."""
     panels = {
-        wording("training.train"): _curves(findings, "train/loss"),
-        wording("training.validation"): _curves(findings, "eval/perplexity"),
+        wording("report.training.train"): _curves(findings, "train/loss"),
+        wording("report.training.validation"): _curves(findings, "eval/perplexity"),
     }
     panels = {title: curves for title, curves in panels.items() if curves}
     if not panels:
         return None
     told = findings.figures
     base = findings.runs.base.metrics.get("eval/perplexity") if findings.runs.base else None
-    lines = {} if base is None else {wording("training.validation"): base}
-    curves = picture("loss_curves", draw_loss_curves(panels, lines, wording("training.tokens")), wording)
-    return Section("training", wording("training.title"), (curves, *([_steadiness(told, wording)] if told else [])))
+    lines = {} if base is None else {wording("report.training.validation"): base}
+    curves = picture("loss_curves", draw_loss_curves(panels, wording, lines), wording)
+    return Section("training", wording("report.training.title"), (curves, *([_steadiness(told, wording)] if told else [])))
 
 
 def _steadiness(told: Sequence[Compared], wording: Wording) -> Table:
     """Return how steadily each method trained, where it began to overfit and what it lost on held-out texts, each with its formula."""
-    methods = [wording(f"training.{method}") for method in METHODS]
-    columns = (Column(wording("column.measure"), is_code=True), *map(Column, methods), *_explained(wording))
-    rows = tuple((each.name, *(each.values.get(method) for method in METHODS), each.unit, each.formula) for each in told)
-    return Table("steadiness", wording("training.steadiness"), columns, rows)
-
-
-def _explained(wording: Wording) -> tuple[Column, Column]:
-    return Column(wording("column.unit")), Column(wording("column.formula"))
+    columns = (
+        Column(wording("report.column.measure"), is_code=True),
+        *(Column(name_method(method, wording)) for method in METHODS),
+        Column(wording("report.column.unit")),
+        Column(wording("report.column.formula")),
+    )
+    rows = tuple(
+        (
+            figure.name,
+            *(figure.values.get(method) for method in METHODS),
+            name_unit(figure.unit, wording),
+            wording(f"report.formula.{figure.name}"),
+        )
+        for figure in told
+    )
+    return Table("steadiness", wording("report.training.steadiness"), columns, rows)
 
 
 def _curves(findings: Findings, metric: str) -> list[Curve]:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.findings import Findings
 from analysis.guidance.card import Card, make_card
+from analysis.guidance.sentences import tell_knee, tell_verdict
 from analysis.statistics.difference import measure_difference
 from analysis.statistics.sensitivity import Ablation, Effect, RankKnee
 from analysis.statistics.verdict import Verdict
@@ -142,17 +143,17 @@ def test_the_first_question_needs_a_verdict_and_convergence() -> None:
         return make(make_two_arms(5, figures), verdict=verdict).answers[0].state
 
     assert state(make_verdict(0.09), 30_000) == "answered"
-    assert state(make_verdict(0.09), 40_000) == "partly answered"
+    assert state(make_verdict(0.09), 40_000) == "partly_answered"
     assert state(make_verdict(0.05, noise=0.5), 40_000) == "unanswered"  # inconclusive
     text = make(make_two_arms(5), verdict=make_verdict(0.09)).answers[0].text
-    assert text.startswith(make_verdict(0.09).sentence)
+    assert text.startswith(tell_verdict(make_verdict(0.09), read_wording()))
     assert text.endswith("LoRA 39,998, full fine-tuning 30,004, more than chance between seeds.")
 
 
 def test_the_second_question_is_the_ranks() -> None:
     knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001)
     answer = make(make_two_arms(0), knees=(knee,)).answers[1]
-    assert (answer.state, answer.text) == ("answered", f"{knee.sentence}.")
+    assert (answer.state, answer.text) == ("answered", f"{tell_knee(knee, read_wording())}.")
     trials = [
         make_run(f"toy/lora/{number}", {"eval/perplexity": quality, "efficiency/trainable_parameters": size})
         for number, (quality, size) in enumerate([(10.0, 4000.0), (10.4, 1000.0), (10.6, 500.0)])  # within 5 %, and just not
@@ -197,4 +198,4 @@ def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told:
     shown = re.search(r"cosine (\d\.\d+)", answer.text)
     assert shown
     assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
-    assert make(replace(runs, curves={}), ablations=ablations).answers[2].state == "partly answered"
+    assert make(replace(runs, curves={}), ablations=ablations).answers[2].state == "partly_answered"

@@ -9,6 +9,7 @@ import pytest
 import analysis
 from analysis.report.figures.trade_off import draw_trade_off
 from analysis.report.report import Report, build_report
+from analysis.text.wording import read_wording
 from records.results import Outcome
 from records.tracking import RunRecord, Tracker, create_store
 
@@ -119,7 +120,7 @@ def test_markdown_says_the_same_numbers(report: Report, tmp_path: Path) -> None:
 
 
 def test_pruned_trials_are_open_marks(uri: str) -> None:
-    axes = draw_trade_off(analysis.load("made", uri)).axes[0]
+    axes = draw_trade_off(analysis.load("made", uri), read_wording()).axes[0]
     faces = {str(marks.get_label()): len(marks.get_facecolor()) for marks in axes.collections}
     assert faces["lora"] == 1
     assert faces["lora, pruned"] == 0

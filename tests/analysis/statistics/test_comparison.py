@@ -107,7 +107,6 @@ def test_overfitting_is_a_rise_of_validation_while_training_falls() -> None:
 def test_figures_are_the_formulas_over_seeds(study: tuple[StudyRuns, dict[str, Finalist]]) -> None:
     figures = {figure.name: figure for figure in figures_of(*study)}
     assert list(figures) == list(FIGURES)
-    assert all(figure.formula for figure in figures.values())
     assert figures["overfitting/share"].values == {"lora": 0.0, "full": 1.0}
     assert figures["overfitting/tokens"].values == {"lora": 60.0, "full": 40.0}
     assert figures["overfitting/rise"].values["full"] == pytest.approx(0.1)
@@ -124,4 +123,3 @@ def test_gains_are_the_formulas_of_the_seeds_means(study: tuple[StudyRuns, dict[
     assert gains["gain/optimizer"].value == 16.0
     assert gains["gain/speed"].value == 1.5
     assert (gains["gain/weights"].lora, gains["gain/weights"].value) == (None, None)
-    assert all(gain.formula for gain in gains.values())

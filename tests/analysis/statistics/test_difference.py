@@ -10,14 +10,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.guidance.sentences import tell_verdict
 from analysis.statistics.crossed import adjust_holm
 from analysis.statistics.difference import Difference, compare_classes, compare_pairs, measure_difference, read_pairs
 from analysis.statistics.finalists import find_finalists
 from analysis.statistics.verdict import Verdict, judge
+from analysis.text.wording import read_wording
 from records.folders import DOCUMENTS_FILE
 from records.results import Outcome
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
+
+WORDING = read_wording()
 
 SETS = {"japanese": "adapt", "finance": "domain", "english": "retain"}
 STRATA = ("simple", "literary")
@@ -111,7 +115,7 @@ def test_the_difference_is_that_of_the_adapted_documents(runs: StudyRuns) -> Non
     assert found.ratio == pytest.approx(math.exp(found.mean))
     assert found.low < 0.10 < found.high
     assert found.better_documents == np.mean(apart.sum(axis=1) < 0)
-    assert Verdict(pairs.methods, found).word == "full better"
+    assert Verdict(pairs.methods, found).decision == "second_better"
 
 
 def test_replicates_left_out_are_named(runs: StudyRuns) -> None:
@@ -121,7 +125,7 @@ def test_replicates_left_out_are_named(runs: StudyRuns) -> None:
     assert pairs.lost == (f"{runs.name}/lora/0/seed-5",)  # full fine-tuning has no sixth
     verdict = judge(pairs, margin=0.2)
     assert (verdict.lost, verdict.difference) == (pairs.lost, compare_pairs(pairs, margin=0.2))
-    assert verdict.sentence.endswith(f"did not complete: {runs.name}/lora/0/seed-5.")
+    assert tell_verdict(verdict, WORDING).endswith(f"did not complete: {runs.name}/lora/0/seed-5.")
 
 
 def test_classes_are_strata_domains_and_retained_sets_with_holms_p(runs: StudyRuns) -> None:
@@ -129,12 +133,12 @@ def test_classes_are_strata_domains_and_retained_sets_with_holms_p(runs: StudyRu
     pairs = read_pairs(runs, finalists["lora"], finalists["full"])
     assert pairs is not None
     classes = compare_classes(pairs)
-    words = {(each.kind, each.name): each.word for each in classes}
-    assert words == {
-        ("stratum", "literary"): "full better",
-        ("stratum", "simple"): "full better",
-        ("domain", "finance"): "no difference shown",
-        ("retain", "english"): "lora better",
+    decisions = {(each.kind, each.name): each.decision for each in classes}
+    assert decisions == {
+        ("stratum", "literary"): "second_better",
+        ("stratum", "simple"): "second_better",
+        ("domain", "finance"): "no_difference",
+        ("retain", "english"): "first_better",
     }
     assert [each.adjusted_p for each in classes] == adjust_holm([each.difference.p_value for each in classes])
     assert classes[0].difference.documents == EACH / 2
@@ -154,7 +158,7 @@ def test_scripts_are_classes_where_runs_kept_their_nats(uri: str, tmp_path: Path
     pairs = read_pairs(runs, finalists["lora"], finalists["full"])
     assert pairs is not None
     scripts = [each for each in compare_classes(pairs) if each.kind == "script"]
-    assert [(each.name, each.word) for each in scripts] == [("kanji", "full better")]  # nothing is latin: no class of its own
+    assert [(each.name, each.decision) for each in scripts] == [("kanji", "second_better")]  # nothing is latin: no class of its own
     found = scripts[0].difference
     test = by_script("lora", 0).query("split == 'test' and set == 'japanese'")
     assert found.documents == (test["characters/kanji"] > 0).sum()
@@ -171,10 +175,10 @@ def test_one_seed_gives_no_verdict(uri: str, tmp_path: Path) -> None:
     verdict = Verdict(pairs.methods, compare_pairs(pairs))
     assert pairs.seeds == (0,)
     assert math.isfinite(verdict.difference.mean)
-    assert (verdict.word, verdict.better, verdict.is_non_inferior, verdict.is_provisional) == ("no verdict", None, None, False)
-    assert verdict.sentence.startswith("On 30 test documents, one seed, LoRA's perplexity is ")
-    assert verdict.sentence.endswith("(finalists: {seeds: 5}).")
-    assert {each.word for each in compare_classes(pairs)} == {"no verdict"}
+    assert (verdict.decision, verdict.better, verdict.is_non_inferior, verdict.is_provisional) == ("no_verdict", None, None, False)
+    assert tell_verdict(verdict, WORDING).startswith("On 30 test documents, one seed, LoRA's perplexity is ")
+    assert tell_verdict(verdict, WORDING).endswith("(finalists: {seeds: 5}).")
+    assert {each.decision for each in compare_classes(pairs)} == {"no_verdict"}
 
 
 def test_runs_of_other_documents_are_not_compared(uri: str, tmp_path: Path) -> None:
@@ -222,28 +226,29 @@ MEASURED = Difference(
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "p_inferior", "word", "said"),
+    ("low", "high", "p_inferior", "decision", "said"),
     [
-        (-0.04, -0.01, 0.0001, "lora better", "LoRA is better. LoRA is not inferior by 5% of perplexity or more."),
-        (0.01, 0.04, 0.01, "full better", "Full fine-tuning is better. LoRA is not inferior by 5% of perplexity or more."),
-        (0.01, 0.06, 0.1, "full better", "Full fine-tuning is better. That LoRA is worse by less than 5% of perplexity is not shown."),
-        (-0.01, 0.04, 0.01, "non-inferior", "No difference is shown. LoRA is not inferior by 5% of perplexity or more."),
+        (-0.04, -0.01, 0.0001, "first_better", "LoRA is better. LoRA is not inferior by 5% of perplexity or more."),
+        (0.01, 0.04, 0.01, "second_better", "Full fine-tuning is better. LoRA is not inferior by 5% of perplexity or more."),
+        (0.01, 0.06, 0.1, "second_better", "Full fine-tuning is better. That LoRA is worse by less than 5% of perplexity is not shown."),
+        (-0.01, 0.04, 0.01, "non_inferior", "No difference is shown. LoRA is not inferior by 5% of perplexity or more."),
         (-0.01, 0.06, 0.1, "inconclusive", "No difference is shown. That LoRA is worse by less than 5% of perplexity is not shown."),
     ],
 )
-def test_every_verdict_has_its_word_and_its_sentence(low: float, high: float, p_inferior: float, word: str, said: str) -> None:
+def test_every_verdict_has_its_word_and_its_sentence(low: float, high: float, p_inferior: float, decision: str, said: str) -> None:
     verdict = Verdict(("lora", "full"), replace(MEASURED, low=low, high=high, p_inferior=p_inferior))
-    assert verdict.word == word
-    assert verdict.sentence.endswith(said)
+    assert verdict.decision == decision
+    assert tell_verdict(verdict, WORDING).endswith(said)
     assert not verdict.is_provisional
 
 
 def test_the_sentence_holds_the_numbers_and_says_when_it_is_provisional() -> None:
-    sentence = Verdict(("lora", "full"), MEASURED).sentence
+    sentence = tell_verdict(Verdict(("lora", "full"), MEASURED), WORDING)
     assert sentence.startswith("On 200 test documents, 5 seeds, LoRA's perplexity is 2.0% higher than full fine-tuning's.")
     assert "The 95% interval is −1.0% to +4.1% (p = 0.200, effect size 0.10)." in sentence
     for few in (replace(MEASURED, seeds=3), replace(MEASURED, documents=49)):
-        assert Verdict(("lora", "full"), few).sentence.endswith("This is provisional: it rests on fewer than 5 seeds or 50 documents.")
+        sentence = tell_verdict(Verdict(("lora", "full"), few), WORDING)
+        assert sentence.endswith("This is provisional: it rests on fewer than 5 seeds or 50 documents.")
 
 
 def test_interval_and_non_inferiority_agree_and_equal_scipys() -> None:

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.guidance.sentences import tell_blind_spot
+from analysis.labels import label_point
 from analysis.statistics.fronts import collect_points, find_blind_spots, score_points, trace_front
 from analysis.statistics.pareto import Direction, find_front, find_knee
 from analysis.statistics.prices import price_search, price_trials
+from analysis.text.wording import read_wording
 from records.results import Outcome
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
+
+WORDING = read_wording()
 
 MEMORY, QUALITY, RETENTION = "efficiency/peak_memory_gib", "eval/perplexity", "retention/english"
 REAL_DATA = os.environ.get("HIKAKU_REAL_DATA", "")
@@ -63,7 +68,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> StudyRuns:
 
 
 def test_points_are_completed_trials_means_over_seeds_and_other_scales(runs: StudyRuns) -> None:
-    points = {point.label: point for point in collect_points(runs)}
+    points = {label_point(point, WORDING): point for point in collect_points(runs)}
     assert list(points) == ["made/lora/0", "made/lora/0 at 0.5 of its scale", "made/lora/2", "made/sft/0"]
     first, half = points["made/lora/0"], points["made/lora/0 at 0.5 of its scale"]
     assert (first.seeds, half.seeds, points["made/lora/2"].seeds) == (2, 2, 1)
@@ -76,7 +81,7 @@ def test_a_front_over_two_metrics_in_their_directions(runs: StudyRuns) -> None:
     front = trace_front(collect_points(runs), [QUALITY, RETENTION])
     assert front is not None
     assert front.directions == ("minimize", "maximize")
-    assert [point.label for point in front.best] == ["made/sft/0", "made/lora/0", "made/lora/0 at 0.5 of its scale"]
+    assert [label_point(point, WORDING) for point in front.best] == ["made/sft/0", "made/lora/0", "made/lora/0 at 0.5 of its scale"]
     assert front.hypervolume["all"] >= max(front.hypervolume["lora"], front.hypervolume["sft"]) > 0
     assert front.hypervolume["all"] < 1
     assert trace_front(collect_points(runs), ["eval/character_accuracy"]) is None
@@ -91,7 +96,7 @@ def test_scores_follow_the_users_weights(runs: StudyRuns) -> None:
     quality = score_points(points, {QUALITY: 1.0, RETENTION: 0.0})
     assert quality[0].point.uid == "made/sft/0"
     assert quality[0].score == 1.0
-    both = {score.point.label: score for score in score_points(points, {QUALITY: 1.0, RETENTION: 3.0})}
+    both = {label_point(score.point, WORDING): score for score in score_points(points, {QUALITY: 1.0, RETENTION: 3.0})}
     half = both["made/lora/0 at 0.5 of its scale"]
     assert half.merits == pytest.approx({QUALITY: 0.0, RETENTION: 1.0})
     assert half.score == pytest.approx(0.75)
@@ -104,8 +109,8 @@ def test_scores_follow_the_users_weights(runs: StudyRuns) -> None:
 def test_what_the_front_cannot_see_is_told(runs: StudyRuns) -> None:
     spots = find_blind_spots(runs)
     assert [(spot.value, dict(spot.outcomes)) for spot in spots] == [(4, {"pruned": 1, "diverged": 1}), (16, {})]
-    assert spots[0].sentence == "lora: method.rank 4: 1 pruned, 1 diverged; the front cannot show what it would give"
-    assert "never tried" in spots[1].sentence
+    assert tell_blind_spot(spots[0], WORDING) == "lora: method.rank 4: 1 pruned, 1 diverged; the front cannot show what it would give"
+    assert "never tried" in tell_blind_spot(spots[1], WORDING)
 
 
 def test_prices_per_percent_of_perplexity(runs: StudyRuns) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.guidance.sentences import tell_rates
 from analysis.statistics.learning_rates import describe_rates, measure_learning_rates
+from analysis.text.wording import read_wording
 from tests.support.ablation_runs import TOKENS, write_grid
+
+WORDING = read_wording()
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 
@@ -27,8 +31,8 @@ def test_a_known_curve_gives_its_range_and_sensitivity() -> None:
     assert not found.high_is_open
     assert found.sensitivity == pytest.approx(0.25, abs=1e-3)  # a triangle from 0.5 to 0 to 0.5
     assert found.covered == pytest.approx(1.0)
-    assert "a factor of 1.3" in found.sentence
-    assert "1 seed; provisional" in found.sentence
+    assert "a factor of 1.3" in tell_rates(found, WORDING)
+    assert "1 seed; provisional" in tell_rates(found, WORDING)
 
 
 def test_units_of_the_rate_do_not_matter() -> None:
@@ -46,8 +50,8 @@ def test_a_diverged_run_counts_as_the_base_and_an_edge_is_open() -> None:
     assert rising.high_is_open
     assert not rising.low_is_open
     assert rising.covered == pytest.approx(0.5, abs=1e-3)
-    assert "or more, a factor of at least" in rising.sentence
-    assert "of which 50% were tried" in rising.sentence
+    assert "or more, a factor of at least" in tell_rates(rising, WORDING)
+    assert "of which 50% were tried" in tell_rates(rising, WORDING)
 
 
 def test_rates_must_rise() -> None:

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.guidance.sentences import tell_ablation, tell_knee
 from analysis.statistics.loss_grid import Level, LossGrid, lay_out, read_loss_grid
 from analysis.statistics.sensitivity import compare_levels, find_rank_knee
+from analysis.text.wording import read_wording
 from tests.support.ablation_runs import TOKENS, write_grid
+
+WORDING = read_wording()
 
 RANKS = (4, 8, 16, 32, 64)
 DOCUMENTS, SEEDS = 30, 5
@@ -36,20 +40,20 @@ def test_a_bend_is_found_with_its_interval() -> None:
     assert found.interval is not None
     assert found.interval[0] <= 16 <= found.interval[1]
     assert found.gain == pytest.approx(0.32, abs=0.03)
-    assert "knee at rank 16 (95 % interval" in found.sentence
-    assert "provisional" not in found.sentence
+    assert "knee at rank 16 (95 % interval" in tell_knee(found, WORDING)
+    assert "provisional" not in tell_knee(found, WORDING)
 
 
 def test_a_curve_that_is_flat_within_noise_has_no_knee() -> None:
     found = find_rank_knee(draw_world(np.array([3.0, 2.999, 2.998, 2.998, 2.998]), seed=1, noise=0.02))
     assert (found.shape, found.rank, found.interval) == ("flat", None, None)
-    assert "no knee: no rank up to 64 is shown to be better than rank 4" in found.sentence
+    assert "no knee: no rank up to 64 is shown to be better than rank 4" in tell_knee(found, WORDING)
 
 
 def test_a_steady_gain_has_no_knee() -> None:
     found = find_rank_knee(draw_world(np.array([3.4, 3.3, 3.2, 3.1, 3.0]), seed=2, noise=0.02))
     assert (found.shape, found.rank) == ("straight", None)
-    assert "no bend is told from chance up to rank 64" in found.sentence
+    assert "no bend is told from chance up to rank 64" in tell_knee(found, WORDING)
 
 
 def test_a_rank_that_hurts_is_no_gain() -> None:
@@ -59,7 +63,7 @@ def test_a_rank_that_hurts_is_no_gain() -> None:
 def test_one_seed_decides_nothing_and_two_ranks_have_no_knee() -> None:
     found = find_rank_knee(draw_world(BENT, seed=4, noise=0.01, seeds=1))
     assert (found.shape, found.rank) == ("unknown", None)
-    assert "one seed a rank" in found.sentence
+    assert "one seed a rank" in tell_knee(found, WORDING)
     with pytest.raises(ValueError, match="at least three"):
         find_rank_knee(grid_of(np.ones((2, 3, 2)), np.ones(3), values=(4, 8)))
 
@@ -87,8 +91,8 @@ def test_levels_are_compared_in_pairs() -> None:
     assert linear.adjusted_p < 0.05 < constant.adjusted_p
     assert reference.loss == pytest.approx(grid.losses[0])
     assert reference.perplexity_interval[0] < reference.perplexity < reference.perplexity_interval[1]
-    assert found.sentence.startswith("lora, schedule.shape beside cosine: linear raises perplexity by 5")
-    assert "no difference shown for constant (5 seeds, 30 documents)" in found.sentence
+    assert tell_ablation(found, WORDING).startswith("lora, schedule.shape beside cosine: linear raises perplexity by 5")
+    assert "no difference shown for constant (5 seeds, 30 documents)" in tell_ablation(found, WORDING)
 
 
 def test_a_rank_study_is_read_from_mlflow(tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_a_rank_study_is_read_from_mlflow(tmp_path: Path) -> None:
     assert {level.others["optimizer.learning_rate"] for level in grid.levels} == {3e-3}
     found = find_rank_knee(grid)
     assert found.rank == 16
-    assert "3 seeds, 10 documents; provisional" in found.sentence
+    assert "3 seeds, 10 documents; provisional" in tell_knee(found, WORDING)
     assert [effect.value for effect in compare_levels(grid).effects] == list(RANKS)
 
 
@@ -135,6 +139,6 @@ def test_an_ordinary_search_has_one_seed_a_level(tmp_path: Path) -> None:
     assert grid is not None
     ablation = compare_levels(grid)
     assert ablation.seeds == 1
-    assert ablation.sentence.endswith("one seed, so no verdict")
+    assert tell_ablation(ablation, WORDING).endswith("one seed, so no verdict")
     assert {effect.others["method.dropout"] for effect in ablation.effects} == {0.0}
     assert read_loss_grid(runs, "lora", "schedule.shape") is None
