@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.statistics.comparison import Figure, Gain, figures_of, gains_of
 from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
-from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist
+from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist, order_methods
 from analysis.statistics.fronts import (
     FRONTS,
     QUALITY,
@@ -79,18 +79,28 @@ class Findings:
 
     @cached_property
     def finalists(self) -> dict[str, Finalist]:
-        """Return the finalist of each method of which a trial completed: the best over all its arms."""
+        """Return the finalist of each method of which a trial completed, the best over all its arms; the challenger first."""
         return find_finalists(self.runs)
 
     @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Return the methods of the study: the challenger, the reference it is compared with, and any others."""
+        return order_methods(self.runs)
+
+    @cached_property
+    def sides(self) -> tuple[Finalist, Finalist] | None:
+        """Return the challenger and the reference; None where one of them completed no trial, or there is one method alone."""
+        pair = [self.finalists[method] for method in self.methods[:2] if method in self.finalists]
+        return (pair[0], pair[1]) if len(pair) == 2 else None
+
+    @cached_property
     def pairs(self) -> Pairs | None:
-        """Return the two methods' test documents, LoRA first; None where one of them has none."""
-        found = self.finalists
-        return read_pairs(self.runs, found["lora"], found["full"]) if {"lora", "full"} <= set(found) else None
+        """Return the test documents of challenger and reference; None where one of them has none."""
+        return None if self.sides is None else read_pairs(self.runs, *self.sides)
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """Return the verdict on LoRA and full fine-tuning; None where they cannot be compared."""
+        """Return the verdict on challenger and reference; None where they cannot be compared."""
         return None if self.pairs is None else judge(self.pairs, margin=self.margin)
 
     @property
@@ -115,9 +125,8 @@ class Findings:
 
     @cached_property
     def gains(self) -> tuple[Gain, ...]:
-        """Return what LoRA keeps of full fine-tuning's quality and what it saves; empty where one of the methods is missing."""
-        found = self.finalists
-        return gains_of(self.runs, found["lora"], found["full"]) if {"lora", "full"} <= set(found) else ()
+        """Return what the challenger keeps of the reference's quality and what it saves; empty where they cannot be compared."""
+        return () if self.sides is None else gains_of(self.runs, *self.sides)
 
     @cached_property
     def grids(self) -> tuple[LossGrid, ...]:

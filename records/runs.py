@@ -128,6 +128,12 @@ class StudyRuns:
         return json.loads(self.parent.tags.get("weights", "{}"))
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """Return the methods that the study compares, the challenger and the reference; empty where its run does not name them."""
+        sides = [self.parent.tags.get(side, "") for side in ("challenger", "reference")]
+        return tuple(sides) if all(sides) else ()
+
+    @property
     def description(self) -> str:
         """Return what the study file says of itself."""
         return self.parent.tags.get("description", "")

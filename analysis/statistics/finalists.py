@@ -13,6 +13,7 @@ from records.metrics import mean_of, rank
 from records.runs import Run, StudyRuns
 
 METHODS = ("lora", "full")
+SIZE = "efficiency/trainable_parameters"
 CONFIDENCE = 0.95
 PROVISIONAL = 5  # fewer seeds than this say so beside every verdict
 
@@ -44,12 +45,27 @@ class Finalist:
         return mean_of(metric, list(self.by_seed(metric).values()))
 
 
+def order_methods(runs: StudyRuns) -> tuple[str, ...]:
+    """Return the methods of a study's trials: the challenger, the reference it is compared with, and any others.
+
+    The study's run names the two. Where it was written before it did, the one that trains the fewest parameters is the challenger:
+    it is the cheaper, and has to show that it is no worse.
+    """
+    fewest: dict[str, float] = {}
+    for trial in runs.trials:
+        fewest[trial.method] = min(fewest.get(trial.method, math.inf), trial.metrics.get(SIZE, math.inf))
+    by_size = sorted(fewest, key=lambda method: fewest[method])
+    named = [method for method in runs.sides if method in fewest]
+    return tuple(dict.fromkeys([*named, *by_size]))
+
+
 def find_finalists(runs: StudyRuns, recipes: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Finalist]:
     """Return the finalist of each method, the best over all its arms; with `recipes`, among trials that have their method's parameters.
 
-    A method of which no such trial completed is left out, and with `recipes` one without a recipe.
+    A method of which no such trial completed is left out, and with `recipes` one without a recipe. Without, the challenger comes first,
+    the reference second.
     """
-    anything: Mapping[str, Mapping[str, Any]] = {method: {} for method in METHODS}
+    anything: Mapping[str, Mapping[str, Any]] = {method: {} for method in order_methods(runs)}
     finalists: dict[str, Finalist] = {}
     for method, recipe in (anything if recipes is None else recipes).items():
         trial = choose_best(runs, [trial for trial in runs.trials if trial.method == method and has_params(trial, recipe)])
