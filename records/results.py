@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from records.files import hold, sweep, write_file
-from records.folders import BASE_FOLDER, CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK, TRIALS_FOLDER
+from records.folders import CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK
 
 
 class Outcome(StrEnum):
@@ -52,6 +52,27 @@ class RungReport(Record):
     tokens: int = Field(description="nominal token count of the rung")
     metrics: dict[str, float]
     unix_time: float
+
+
+class Rung(RungReport):
+    """A rung as the referee keeps it: what the trial said, and what that is worth to the study."""
+
+    sequence: int = Field(description="counts rungs and endings of the whole study in the order in which they were stored")
+    value: float | None = Field(description="the objective; None where the study has several")
+    finite: bool = Field(description="whether every objective is a finite number")
+    feasible: bool = Field(description="whether it is finite and exceeds no constraint that was measured")
+
+
+class Ending(Record):
+    """The decided end of a trial, as the referee keeps it: whatever a process does afterwards, this stands."""
+
+    outcome: Outcome
+    sequence: int = Field(description="in the same count as the rungs'")
+    reason: str = Field(description="one line a person can act on; empty when completed")
+    tokens: int = Field(description="tokens trained when the trial ended")
+    unix_time: float
+    values: tuple[float, ...] | None = Field(description="one per objective; None unless completed")
+    excess: dict[str, float] = Field(description="by how much each constraint is exceeded, at most 0 where it is kept")
 
 
 class Result(Record):
@@ -109,12 +130,3 @@ def load_result(folder: Path) -> Result | None:
     if not path.exists():
         return None
     return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
-
-
-def trial_folder(study_folder: Path, uid: str) -> Path:
-    """Return the state folder of a run: `<study folder>/trials/<arm>/<number>`, or `<study folder>/base`.
-
-    The uid is `study/arm/number` for a trial and `study/base` for the base.
-    """
-    _, *rest = uid.split("/")
-    return study_folder / BASE_FOLDER if rest == ["base"] else study_folder.joinpath(TRIALS_FOLDER, *rest)

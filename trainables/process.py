@@ -23,7 +23,8 @@ from records.results import Outcome, Result, RungReport, hold_run, load_result, 
 from trainables.config import TrialConfig
 
 Job = Literal["trial", "replicate", "base", "test"]
-Jobs = Sequence[tuple[Job, TrialConfig]]
+Flat = dict[str, Any]  # a trial's configuration by dotted names, checked where it was made, and read again only by a worker
+Jobs = Sequence[tuple[Job, Flat]]
 DRIVER_CPUS = 0.01  # Tune refuses 0 for the process that only waits for a trial's workers
 
 # Ray Train's helpers poll every two seconds by default, which is long beside a short trial.
@@ -84,36 +85,34 @@ class TrialProcess(tune.Trainable):
         return True
 
 
-def conduct(flat: dict[str, Any], referee: str, share: Share) -> Outcome:
+def conduct(flat: Flat, referee: str, share: Share) -> Outcome:
     """Return how a trial was counted after running it to its end and telling the referee.
 
     An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
     """
-    config = TrialConfig.unflatten(flat)
-    with hold_run(Path(config.folder)):
+    with hold_run(Path(flat["folder"])):
         # Only the referee writes a failure down: if it is what has died, the trial is not at fault and stays unfinished.
-        result = _run_or_fail("trial", config, share, referee)
-        return Outcome(ask_actor(referee, "finish", uid=config.uid, result=result))
+        result = _run_or_fail("trial", flat, share, referee)
+        return Outcome(ask_actor(referee, "finish", uid=flat["uid"], result=result))
 
 
-def train_replicate(flat: dict[str, Any], share: Share) -> Result:
+def train_replicate(flat: Flat, share: Share) -> Result:
     """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's."""
-    config = TrialConfig.unflatten(flat)
-    folder = Path(config.folder)
+    folder = Path(flat["folder"])
     with hold_run(folder):
-        result = _run_or_fail("replicate", config, share, "")
+        result = _run_or_fail("replicate", flat, share, "")
         save_result(folder, result)
         return result
 
 
-def _run_or_fail(job: Job, config: TrialConfig, share: Share, referee: str) -> Result:
+def _run_or_fail(job: Job, flat: Flat, share: Share, referee: str) -> Result:
     """Return the result of a run; of one whose code raised an error before it left any, a failed one."""
     started = time.time()
     try:
-        (result,) = run_jobs([(job, config)], share, referee)
+        (result,) = run_jobs([(job, flat)], share, referee)
     except Exception as error:
-        failed = {"uid": config.uid, "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
-        return load_result(Path(config.folder)) or Result(**failed, started=started, ended=time.time())
+        failed = {"uid": flat["uid"], "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
+        return load_result(Path(flat["folder"])) or Result(**failed, started=started, ended=time.time())
     return result
 
 
@@ -121,7 +120,7 @@ def run_jobs(jobs: Jobs, share: Share, referee: str = "") -> list[Result]:
     """Return the results of a trial, of measuring the base, or of opening test splits, done one after another by Ray Train's workers."""
     make_trainer = make_local_trainer if share.workers == 1 else make_torch_trainer
     make_trainer(jobs, share, referee).fit()
-    results = [load_result(Path(config.folder)) for _, config in jobs]
+    results = [load_result(Path(flat["folder"])) for _, flat in jobs]
     assert None not in results, "a worker returns only after writing its result"
     return [result for result in results if result is not None]
 
@@ -156,15 +155,14 @@ def _name_cluster() -> None:
 
 def _order(jobs: Jobs, share: Share, referee: str) -> dict[str, Any]:
     """Return what `work` is handed: plain values only."""
-    plain = [(job, config.flatten()) for job, config in jobs]
-    return {"jobs": plain, "referee": referee, "threads": max(1, int(share.cpus))}
+    return {"jobs": list(jobs), "referee": referee, "threads": max(1, int(share.cpus))}
 
 
 def _run_config(jobs: Jobs, share: Share) -> RunConfig:
     """Return a name and a place that are the same whenever the jobs are taken up again."""
     job, first = jobs[0]
-    name = f"{job}-{first.uid.replace('/', '-')}"
-    return RunConfig(name=name, storage_path=first.folder, failure_config=FailureConfig(max_failures=share.retries))
+    name = f"{job}-{first['uid'].replace('/', '-')}"
+    return RunConfig(name=name, storage_path=first["folder"], failure_config=FailureConfig(max_failures=share.retries))
 
 
 def work(order: dict[str, Any]) -> None:
@@ -200,13 +198,12 @@ def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
     return ray.get(getattr(actor, method).remote(*arguments, **named))
 
 
-def measure(jobs: list[tuple[Job, dict[str, Any]]], share: Share) -> list[Result]:
-    """Return the results of jobs given with their nested configs; a Ray task of the launcher's."""
-    parsed: Jobs = [(job, TrialConfig.model_validate(config)) for job, config in jobs]
+def measure(jobs: Jobs, share: Share) -> list[Result]:
+    """Return the results of jobs on runs that no one else writes meanwhile; a Ray task of the launcher's."""
     with contextlib.ExitStack() as held:
-        for _, config in parsed:
-            held.enter_context(hold_run(Path(config.folder)))
-        return run_jobs(parsed, share)
+        for _, flat in jobs:
+            held.enter_context(hold_run(Path(flat["folder"])))
+        return run_jobs(jobs, share)
 
 
 def _one_line(error: BaseException) -> str:

@@ -21,7 +21,8 @@ from hikaku.commands.options import AsJson, State, print_json
 from hikaku.study.origins import Origins, load_origins
 from records.folders import CONFIG_FILE, DATA_FOLDER, ORIGINS_FILE, RESULT_FILE
 from records.refusals import Refusal
-from records.results import Outcome, Result, RungReport, load_result, trial_folder
+from records.results import Outcome, Result, RungReport, load_result
+from records.run_id import RunId
 from records.runs import Run, StudyRuns, read_study_runs
 from trainables.config import TrialConfig
 
@@ -71,7 +72,7 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
 
     Raises ValueError, in one line, for a run that is not recorded or measured nothing, and for a model or texts that have changed since.
     """
-    runs = read_study_runs(uid.partition("/")[0], uri)
+    runs = read_study_runs(RunId.parse(uid).study, uri)
     every = {run.uid: run for run in (*runs.trials, *runs.replicates)}
     if uid not in every:
         raise Refusal("UID", uid, f"the uid of one of the {len(every)} trials and replicates of {runs.name}")
@@ -139,10 +140,10 @@ def _train(config: TrialConfig, before: Result, base: TrialConfig, shared: Mappi
     threads = re.search(r"(\d+) threads", before.facts.get("device", ""))
     if threads is not None:
         torch.set_num_threads(int(threads[1]))  # which decides the order of sums
-    base_folder = trial_folder(root, base.uid)
+    base_folder = root / RunId.parse(base.uid).folder
     measure_base(_move(base, base_folder, shared))
     measured = {**shared, "data": {**shared["data"], "base_result_folder": str(base_folder)}}
-    moved = _move(config, trial_folder(root, config.uid), measured)
+    moved = _move(config, root / RunId.parse(config.uid).folder, measured)
     ended_at = before.rungs[-1].tokens if before.outcome in (Outcome.PRUNED, Outcome.INFEASIBLE) and before.rungs else None
 
     def report(rung: RungReport) -> bool:

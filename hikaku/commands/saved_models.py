@@ -1,6 +1,5 @@
 """Models that lie on this machine: folders in Hugging Face format, and what trials left behind."""
 
-import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
 from records.refusals import Refusal
-from records.results import trial_folder
+from records.run_id import RunId
 from trainables.config import TrialConfig
 from trainables.models.source import WEIGHTS, check_model_folder, digest_model
 
 if TYPE_CHECKING:
     from trainables.corpora.tokens.tokenizer import Tokenizer
-
-RUN = r"base|[^/]+/\d+(/seed-\d+)?"  # what stands behind the study's name in a uid
 
 
 @dataclass(frozen=True)
@@ -67,13 +64,21 @@ def find_model(name: str, state: Path) -> SavedModel:
     if folder.is_dir():
         check_model_folder(folder)
         return SavedModel(name, folder)
-    study, _, rest = name.partition("/")
-    trial = trial_folder(state / study, name)
-    if not re.fullmatch(RUN, rest) or not (trial / CONFIG_FILE).is_file():
+    run = _read_uid(name)
+    trial = state / run.study / run.folder if run else state
+    if run is None or not (trial / CONFIG_FILE).is_file():
         raise Refusal("MODEL_OR_TRIAL", name, f"a model folder, or study/arm/number of a trial under {state}")
     config = TrialConfig.model_validate_json((trial / CONFIG_FILE).read_text(encoding="utf-8"))
     weights = trial / WEIGHTS_FOLDER
-    if rest != "base" and not any(weights.glob(WEIGHTS)):
+    if run.kind != "base" and not any(weights.glob(WEIGHTS)):
         raise Refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
     check_model_folder(Path(config.model.folder))
-    return SavedModel(name, Path(config.model.folder), config, None if rest == "base" else weights)
+    return SavedModel(name, Path(config.model.folder), config, None if run.kind == "base" else weights)
+
+
+def _read_uid(name: str) -> RunId | None:
+    """Return the run that a name stands for; None where it is no uid."""
+    try:
+        return RunId.parse(name)
+    except ValueError:
+        return None

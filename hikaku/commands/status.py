@@ -33,9 +33,9 @@ class StudyStatus:
 
 def read_status(study: Study, folder: Path) -> StudyStatus:
     """Return where a study stands; a study that was never run has no trials."""
-    from hikaku.search.trial_store import read_trials
+    from hikaku.search.standing import read_standing
 
-    return StudyStatus(study, folder, tuple(read_trials(study, folder)))
+    return StudyStatus(study, folder, tuple(read_standing(study, folder).snapshot()))
 
 
 def print_status(status: StudyStatus, console: Console | None = None) -> None:

@@ -1,20 +1,39 @@
-"""A study's Optuna studies, one per arm, opened for writing, and their trials looked up by uid."""
+"""A study's Optuna studies, one per arm, opened for writing: trials are asked of them, and told to them."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hikaku.search.pruner import StratifiedHalving
-from hikaku.search.trial_store import STARTED, open_storage
+from hikaku.search.trial_store import (
+    STARTED,
+    STATES,
+    choices_of,
+    ending_of,
+    last_sequence,
+    mark_start,
+    name_optuna_study,
+    open_storage,
+    rung_of,
+    start_of,
+    write_choices,
+    write_ending,
+    write_rung,
+)
 from hikaku.study.study import Study
 from records.files import write_file
 from records.folders import ARMS_FOLDER
+from records.results import Ending, Rung
+from records.run_id import RunId
+from search_spaces.samplers import make_sampler
 
-START = "start"  # user attribute of an enqueued trial: which of the arm's starts it is
+BY_NUMBER = ("qmc", "grid")  # samplers that walk one sequence by the trial's number
 
 
 class ArmStudies:
@@ -24,62 +43,120 @@ class ArmStudies:
         self._study, self._folder = study, folder
         self._storage = open_storage(study, folder)
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
+        every = (trial for trials in self.started().values() for trial in trials)
+        self._sequence = max(map(last_sequence, every), default=0)
 
-    def of_arm(self, arm: str) -> optuna.Study:
-        """Return an arm's Optuna study."""
-        return self._arms[arm]
+    # -- looking up ------------------------------------------------------------------------------------------
 
-    def frozen(self, uid: str) -> FrozenTrial:
+    def started(self) -> dict[str, list[FrozenTrial]]:
+        """Return each arm's trials that were asked for, by number."""
+        return {arm: opened.get_trials(deepcopy=False, states=STARTED) for arm, opened in self._arms.items()}
+
+    def frozen(self, run: RunId) -> FrozenTrial:
         """Return a trial as it is stored now."""
-        return self._storage.get_trial(self._trial_id(uid))
+        return self._storage.get_trial(self._trial_id(run))
 
-    def attach(self, uid: str) -> Trial:
-        """Return the live trial of a uid, also one that an earlier process asked for."""
-        arm, _ = split_uid(uid)
-        return Trial(self._arms[arm], self._trial_id(uid))
+    # -- asking ----------------------------------------------------------------------------------------------
 
-    def started(self, arm: str) -> list[FrozenTrial]:
-        """Return the arm's trials that were asked for, by number."""
-        return self._arms[arm].get_trials(deepcopy=False, states=STARTED)
+    def ask(self, arm: str) -> RunId:
+        """Return the arm's next trial: an enqueued start, or one more than there are. What it is given, `choose` says."""
+        opened = self._arms[arm]
+        trials = opened.get_trials(deepcopy=False)
+        number = next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+        opened.sampler = self._make_sampler(arm, number)
+        return self._study.id.trial(arm, opened.ask().number)
 
-    def everywhere(self) -> list[FrozenTrial]:
-        """Return the started trials of all arms."""
-        return [trial for arm in self._arms for trial in self.started(arm)]
+    def choose(self, run: RunId) -> dict[str, Any]:
+        """Return what the search space chose for an asked trial; what is stored already stays as it is."""
+        stored = choices_of(self.frozen(run))
+        if stored is not None:
+            return stored
+        self._arms[run.arm].sampler = self._make_sampler(run.arm, run.number)
+        trial = self._attach(run)
+        choices = self._study.arms[run.arm].space.sample(trial)
+        write_choices(trial, choices)
+        return choices
 
-    def next_number(self, arm: str) -> int:
-        """Return the number the next ask will give: an enqueued trial's, or one more than the last."""
-        trials = self._arms[arm].get_trials(deepcopy=False)
-        return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+    def _make_sampler(self, arm: str, number: int) -> BaseSampler:
+        """Return the arm's sampler, made anew so that its draws depend on the stored history and on no process's past.
+
+        Quasi-random and grid samplers walk one sequence by the trial's number, so their seed is the arm's.
+        """
+        name = self._study.arms[arm].sampler
+        words = (arm, "sampler") if name in BY_NUMBER else (arm, "sampler", number)
+        return make_sampler(name, self._study.derive_seed(*words), self._study.arms[arm].space, self._study.budget.trials)
+
+    # -- telling ---------------------------------------------------------------------------------------------
+
+    def next_sequence(self) -> int:
+        """Return the next number in the count of rungs and endings, which no other process hands out: there is one referee."""
+        self._sequence += 1
+        return self._sequence
+
+    def rung(self, run: RunId, tokens: int) -> Rung | None:
+        """Return a rung of a trial; None where it is not stored yet."""
+        return rung_of(self.frozen(run), tokens)
+
+    def store_rung(self, run: RunId, rung: Rung) -> None:
+        """Keep a rung, before anything is decided from it."""
+        write_rung(self._attach(run), rung)
+
+    def tell_rung(self, run: RunId, rung: Rung) -> None:
+        """Bring a stored rung's value into Optuna, once; not one that is no number, which Optuna refuses."""
+        is_told = rung.tokens in self.frozen(run).intermediate_values
+        if not is_told and rung.value is not None and math.isfinite(rung.value):
+            self._attach(run).report(rung.value, rung.tokens)
+
+    def is_outside_best(self, run: RunId, tokens: int) -> bool:
+        """Return whether the study's pruning ends a trial at a rung that it reported; never without pruning."""
+        pruner = self._arms[run.arm].pruner
+        return isinstance(pruner, StratifiedHalving) and pruner.ends(self._arms[run.arm], self.frozen(run), tokens)
+
+    def decide(self, run: RunId, ending: Ending) -> None:
+        """Keep a trial's end, which stands from then on, before any word of it is told."""
+        write_ending(self._attach(run), ending)
+
+    def tell_end(self, run: RunId) -> None:
+        """Bring a decided end into Optuna: its constraints first, because a trial without them counts as feasible."""
+        trial = self._attach(run)
+        ending = ending_of(trial)
+        assert ending is not None, "an end is decided before it is told"
+        told = trial.constraints
+        for name, excess in ending.excess.items():
+            if name not in told:
+                trial.set_constraint(name, excess)
+        self._arms[run.arm].tell(trial, values=ending.values, state=STATES[ending.outcome])
+
+    # -- opening ---------------------------------------------------------------------------------------------
 
     def _open_arm(self, arm: str) -> optuna.Study:
         pruning = self._study.pruning
         pruner = StratifiedHalving(pruning.reduction_factor, pruning.stratum) if pruning else optuna.pruners.NopPruner()
         opened = optuna.create_study(
             storage=self._storage,
-            study_name=f"{self._study.name}/{arm}",
+            study_name=name_optuna_study(self._study, arm),
             directions=[objective.direction for objective in self._study.objectives],
             sampler=RandomSampler(seed=0),
             pruner=pruner,
             load_if_exists=True,
         )
         self._enqueue_starts(arm, opened)
-        distributions = {name: json.loads(distribution_to_json(each)) for name, each in self._study.arms[arm].space.distributions().items()}
+        space = self._study.arms[arm].space.distributions()
+        distributions = {name: json.loads(distribution_to_json(distribution)) for name, distribution in space.items()}
         write_file(self._folder / ARMS_FOLDER / f"{arm}.json", json.dumps(distributions, indent=1))
         return opened
 
     def _enqueue_starts(self, arm: str, opened: optuna.Study) -> None:
         """Enqueue the starts that the arm's budget holds and that are not yet among its trials."""
-        known = {trial.user_attrs[START] for trial in opened.get_trials(deepcopy=False) if START in trial.user_attrs}
+        enqueued = {start_of(trial) for trial in opened.get_trials(deepcopy=False)}
         for index, start in enumerate(self._study.arms[arm].starts[: self._study.budget.trials]):
-            if index not in known:
-                opened.enqueue_trial(start, user_attrs={START: index})
+            if index not in enqueued:
+                opened.enqueue_trial(start, user_attrs=mark_start(index))
 
-    def _trial_id(self, uid: str) -> int:
-        arm, number = split_uid(uid)
-        return self._storage.get_trial_id_from_study_id_trial_number(self._arms[arm]._study_id, number)  # pyright: ignore[reportPrivateUsage]
+    def _attach(self, run: RunId) -> Trial:
+        """Return the live trial of an id, also one that an earlier process asked for."""
+        return Trial(self._arms[run.arm], self._trial_id(run))
 
-
-def split_uid(uid: str) -> tuple[str, int]:
-    """Return (arm, number) of a trial's uid, `study/arm/number`."""
-    _, arm, number = uid.split("/")
-    return arm, int(number)
+    def _trial_id(self, run: RunId) -> int:
+        optuna_id = self._arms[run.arm]._study_id  # pyright: ignore[reportPrivateUsage]
+        return self._storage.get_trial_id_from_study_id_trial_number(optuna_id, run.number)

@@ -1,14 +1,16 @@
-"""What a trial's metrics are worth: objective values, and by how much constraints are exceeded. No Optuna, no Ray."""
+"""What a trial's metrics are worth: objective values, by how much constraints are exceeded, and so how it ends. No Optuna, no Ray."""
 
 import importlib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hikaku.study.sections import Constraint, Objective
 from hikaku.study.study import Study
-from records.results import Outcome, Result
+from records.results import Ending, Outcome, Result, Rung, RungReport
 
 Metrics = Mapping[str, float]
+Judgement = tuple[Outcome, str]  # how a trial ends, and the reason in one line, empty when completed
 
 
 def load_function(dotted: str) -> Callable[[dict[str, float]], float]:
@@ -54,8 +56,32 @@ def name_violation(excess: Mapping[str, float]) -> str:
     return "; ".join(f"not kept: {name} (by {value:.4g})" for name, value in excess.items() if value > 0)
 
 
-def judge_result(study: Study, result: Result) -> tuple[Outcome, str]:
-    """Return how a trial that ended by itself is counted, with a reason.
+def weigh_rung(study: Study, report: RungReport, sequence: int) -> Rung:
+    """Return a rung as it is kept: what the trial said, with its value to the study and whether it may go on at all."""
+    values = objective_values(study.objectives, report.metrics)
+    finite = all(math.isfinite(value) for value in values)
+    return Rung(
+        tokens=report.tokens,
+        metrics=report.metrics,
+        unix_time=report.unix_time,
+        sequence=sequence,
+        value=values[0] if len(values) == 1 else None,
+        finite=finite,
+        feasible=finite and not name_violation(measure_excess(study.constraints, report.metrics)),
+    )
+
+
+def judge_rung(study: Study, rung: Rung) -> Judgement | None:
+    """Return how a trial ends at a rung because of its own metrics; None where they let it go on."""
+    if not rung.finite:
+        return Outcome.DIVERGED, f"the objective is not finite at {rung.tokens:,} tokens"
+    if not rung.feasible:
+        return Outcome.INFEASIBLE, name_violation(measure_excess(study.constraints, rung.metrics))
+    return None
+
+
+def judge_result(study: Study, result: Result) -> Judgement:
+    """Return how a trial that ended by itself is counted.
 
     A trained trial is completed only with finite objectives and every constraint kept. A worker that says `pruned` was told so by the
     referee, which then has stored the outcome: without one it is a failure.
@@ -69,3 +95,17 @@ def judge_result(study: Study, result: Result) -> tuple[Outcome, str]:
         return Outcome.DIVERGED, "the objective is not finite"
     violation = name_violation(measure_excess(study.constraints, result.metrics))
     return (Outcome.INFEASIBLE, violation) if violation else (Outcome.COMPLETED, "")
+
+
+def make_ending(study: Study, judgement: Judgement, tokens: int, metrics: Metrics, sequence: int) -> Ending:
+    """Return the end of a trial that trained so many tokens and measured these metrics last."""
+    outcome, reason = judgement
+    return Ending(
+        outcome=outcome,
+        sequence=sequence,
+        reason=reason,
+        tokens=tokens,
+        unix_time=time.time(),
+        values=tuple(objective_values(study.objectives, metrics)) if outcome == Outcome.COMPLETED else None,
+        excess=measure_excess(study.constraints, metrics),
+    )

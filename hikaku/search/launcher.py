@@ -6,7 +6,7 @@ Everything it does can be interrupted at any instant and done again: running the
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,22 @@ from ray.exceptions import RayError
 
 from hikaku.search.closing import answer_lines, read_openings
 from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, share_of
-from hikaku.search.finalists import RankCorrelation, choose_judged, choose_opened, has_ended
+from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
-from hikaku.search.setting import Setting
+from hikaku.search.standing import RankCorrelation, Standing, read_standing, refuse_other_workers
 from hikaku.search.tuning import Search, is_measured
 from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_identity
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
 from hikaku.study.rules import PRECISION
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import DATA_FOLDER, LOGS_FOLDER
 from records.places import state_root
 from records.results import Outcome, TrialStatus
+from records.run_id import RunId
 from trainables.config import Precision
 from trainables.corpora.tokens.writing import digest_data
 from trainables.models.source import resolve_model
@@ -44,7 +46,7 @@ class StudySummary:
     name: str
     folder: Path
     outcomes: dict[str, int]
-    best: dict[str, str]  # arm -> uid
+    best: dict[str, str]  # arm -> uid, as plain data for whoever asked
     openings: int
     report: Path | None = None
     interrupted: bool = False
@@ -89,12 +91,13 @@ class Launch:
     def run(self) -> StudySummary:
         """Return the summary after every missing part of the study is done."""
         setting = self._prepare()
-        referee = Referee(self.study, setting)
-        if not (referee.is_done() and self._is_opened(referee.best(), referee.replicates())):
-            referee.close(finished=False, patience=0)
+        standing = read_standing(self.study, self.folder)
+        if not (standing.is_done() and self._is_opened(standing)):
+            refuse_other_workers(standing, self.folder)
             return self._search(setting)
         self.say(f"{self.study.name}: all trials have ended; nothing to run")
-        return self._conclude(referee.snapshot(), referee.best(), [], referee.close(finished=True))
+        unwritten = Referee(self.study, setting).close(finished=True)  # which writes what MLflow may lack
+        return self._conclude(standing.snapshot(), standing.best(), [], unwritten)
 
     # -- before ----------------------------------------------------------------------------------------------
 
@@ -163,27 +166,30 @@ class Launch:
 
     # -- after -----------------------------------------------------------------------------------------------
 
-    def _is_opened(self, best: Mapping[str, str], replicates: Sequence[str]) -> bool:
-        opened = (f"{self.study.name}/base", *choose_opened(self.folder, best, replicates))
-        return all(has_ended(self.folder, uid) for uid in replicates) and all(is_measured(self.folder, "test", uid) for uid in opened)
+    def _is_opened(self, standing: Standing) -> bool:
+        """Return whether the finalists were trained again, and the test split was opened for all that is judged."""
+        replicates = standing.replicates()
+        opened = (self.study.id.base, *choose_opened(self.folder, standing.best(), replicates))
+        return all(has_ended(self.folder, run) for run in replicates) and all(is_measured(self.folder, "test", run) for run in opened)
 
     def _conclude(
         self,
         rows: list[TrialStatus],
-        best: dict[str, str],
+        best: dict[str, RunId],
         correlations: list[RankCorrelation],
         unwritten: str,
         *,
         interrupted: bool = False,
     ) -> StudySummary:
         openings = read_openings(self.folder)
-        answer = [] if interrupted else answer_lines(self.folder, self.study.name, choose_judged(best, openings))
+        answer = [] if interrupted else answer_lines(self.folder, self.study.id.base, choose_judged(best, openings))
         lines = [*map(str, correlations), *answer, *([unwritten] if unwritten else [])]
         for line in lines:
             self.say(line)
         outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
         report = None if interrupted or unwritten else self._report()
-        return StudySummary(self.study.name, self.folder, outcomes, best, len(openings), report, interrupted, tuple(lines))
+        uids = {arm: str(run) for arm, run in best.items()}
+        return StudySummary(self.study.name, self.folder, outcomes, uids, len(openings), report, interrupted, tuple(lines))
 
     def _report(self) -> Path:
         from analysis.guidance.sentences import tell_ablation, tell_knee, tell_verdict

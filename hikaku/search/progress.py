@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hikaku.study.study import Study
 from records.results import Outcome, Result, TrialStatus
+from records.run_id import RunId
 
 COLOURS = {
     Outcome.COMPLETED: "green",
@@ -85,7 +86,7 @@ def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) 
         colour = COLOURS[row.outcome] if row.outcome else "cyan"
         table.add_row(
             row.arm,
-            row.uid.rsplit("/", 1)[1],
+            str(RunId.parse(row.uid).number),
             "" if row.rung is None else f"{row.rung:,}",
             "" if row.perplexity is None else f"{row.perplexity:.4g}",
             "" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}",

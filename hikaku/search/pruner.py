@@ -1,29 +1,22 @@
 """Successive halving within strata, as a pure function of what was stored before it was asked.
 
 Optuna's own pruners keep a marker of the rung a trial was judged at, written before the end is told: killed in between, the
-second answer differs from the first. Here nothing is written. Every rung value, and every trial's end, carries a sequence number in
-its user attributes, and a trial is compared only with what has a smaller number than its own value. The answer is therefore
+second answer differs from the first. Here nothing is written. Every rung value, and every trial's end, carries a sequence number,
+and a trial is compared only with what has a smaller number than its own value. The answer is therefore
 the same however often it is asked, also by a process that opened the study anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from hikaku.search.trial_store import ending_of, rung_of
 from records.results import Outcome
 
-OUTCOME = "outcome"  # user attribute: the word; present once a trial's end is decided
-ENDING = "ending"  # user attribute: sequence, reason, tokens, unix_time; written just before `outcome`
-
-RUNG = "rung/"
-
-
-def rung_attribute(tokens: int) -> str:
-    """Return the user attribute that holds a rung: sequence, value, feasible, metrics, unix_time."""
-    return f"{RUNG}{tokens}"
+UNUSABLE = (Outcome.INFEASIBLE, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.FAILED)  # their values set no bar
 
 
 class StratifiedHalving(BasePruner):
@@ -45,33 +38,34 @@ class StratifiedHalving(BasePruner):
 
     def ends(self, study: Study, trial: FrozenTrial, tokens: int) -> bool:
         """Return whether the trial should end at the rung of `tokens`, which it has reported."""
-        own = trial.user_attrs[rung_attribute(tokens)]
+        own = rung_of(trial, tokens)
+        assert own is not None
+        assert own.value is not None, "a study of several objectives prunes nothing"
         stratum = self.stratum_of(trial)
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and self.stratum_of(other) == stratum]
-        if not any(_ended_before(other, own["sequence"], (Outcome.COMPLETED,)) for other in others):
+        if not any(_ended_before(own.sequence, other, (Outcome.COMPLETED,)) for other in others):
             return False
-        values = list(_values_before(others, tokens, own["sequence"]))
-        return _is_outside_best(own["value"], values, study.direction, self.reduction_factor)
+        values = list(_values_before(own.sequence, others, tokens))
+        return _is_outside_best(own.value, values, study.direction, self.reduction_factor)
 
     def stratum_of(self, trial: FrozenTrial) -> Any:
         """Return the value of the stratum's parameter; trials of an arm without it are one stratum."""
         return trial.params.get(self.stratum)
 
 
-def _ended_before(trial: FrozenTrial, sequence: int, outcomes: Sequence[Outcome]) -> bool:
-    attributes = trial.user_attrs
-    return attributes.get(OUTCOME) in outcomes and attributes[ENDING]["sequence"] < sequence
+def _ended_before(sequence: int, trial: FrozenTrial, outcomes: Collection[Outcome]) -> bool:
+    ending = ending_of(trial)
+    return ending is not None and ending.outcome in outcomes and ending.sequence < sequence
 
 
-def _values_before(others: Iterable[FrozenTrial], tokens: int, sequence: int) -> Iterable[float]:
+def _values_before(sequence: int, others: Iterable[FrozenTrial], tokens: int) -> Iterator[float]:
     """Yield the rung's earlier values, without those of trials that already proved unusable: they set no bar."""
-    unusable = (Outcome.INFEASIBLE, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.FAILED)
     for other in others:
-        rung = other.user_attrs.get(rung_attribute(tokens))
-        if rung is None or rung["sequence"] >= sequence or not rung["feasible"]:
+        rung = rung_of(other, tokens)
+        if rung is None or rung.value is None or rung.sequence >= sequence or not rung.feasible:
             continue
-        if not _ended_before(other, sequence, unusable):
-            yield rung["value"]
+        if not _ended_before(sequence, other, UNUSABLE):
+            yield rung.value
 
 
 def _is_outside_best(own: float, others: Sequence[float], direction: StudyDirection, reduction_factor: int) -> bool:

@@ -1,6 +1,6 @@
 """Keeps MLflow up with a study, behind the back of everything that trains.
 
-A set of uids whose runs have changed, and one thread that writes them. A record is made anew each time, so nothing is queued that a crash
+A set of runs that have changed, and one thread that writes them. A record is made anew each time, so nothing is queued that a crash
 could lose: whatever is missing in MLflow is written by the next run of the study.
 """
 
@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from records.run_id import RunId
 
 if TYPE_CHECKING:
     from records.tracking import RunRecord, Tracker
@@ -23,23 +25,23 @@ def open_tracker(uri: str) -> "Tracker":
 
 
 class Recorder:
-    """Writes the runs that were marked; `build` returns the record of a uid, or None where there is none yet."""
+    """Writes the runs that were marked; `build` returns the record of a run, or None where there is none yet."""
 
     def __init__(
-        self, uri: str, build: "Callable[[str], RunRecord | None]", open_tracker: "Callable[[str], Tracker]" = open_tracker
+        self, uri: str, build: "Callable[[RunId], RunRecord | None]", open_tracker: "Callable[[str], Tracker]" = open_tracker
     ) -> None:
         self._uri, self._build, self._open_tracker = uri, build, open_tracker
-        self._changed: dict[str, None] = {}  # an ordered set
+        self._changed: dict[RunId, None] = {}  # an ordered set
         self._wake = threading.Condition()
         self._closing = False
         self._problem = "it has not answered yet"
         self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
         self._thread.start()
 
-    def mark(self, *uids: str) -> None:
+    def mark(self, *runs: RunId) -> None:
         """Have these runs written soon."""
         with self._wake:
-            self._changed.update(dict.fromkeys(uids))
+            self._changed.update(dict.fromkeys(runs))
             self._wake.notify_all()
 
     def close(self, patience: float) -> str:
@@ -55,28 +57,28 @@ class Recorder:
     def _write_for_ever(self) -> None:
         tracker: Tracker | None = None
         wait = FIRST_WAIT
-        while (uid := self._next()) is not None:
+        while (run := self._next()) is not None:
             try:
                 tracker = tracker or self._open_tracker(self._uri)
-                record = self._build(uid)
+                record = self._build(run)
                 if record is not None:
                     tracker.write(record)
                 wait = FIRST_WAIT
             except Exception as error:
                 self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
-                self.mark(uid)
+                self.mark(run)
                 self._pause(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
 
-    def _next(self) -> str | None:
+    def _next(self) -> RunId | None:
         """Wait for a changed run and return it, parents before children; None when closing and nothing is left."""
         with self._wake:
             self._wake.wait_for(lambda: self._changed or self._closing)
             if not self._changed:
                 return None
-            uid = min(self._changed, key=lambda each: each.count("/"))
-            del self._changed[uid]
-            return uid
+            first = min(self._changed, key=lambda run: run.level)  # of one level the one that has waited longest
+            del self._changed[first]
+            return first
 
     def _pause(self, seconds: float) -> None:
         """Wait before another attempt; a short while only once the study is closing."""

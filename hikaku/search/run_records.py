@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
-from hikaku.search.finalists import split_replicate
 from hikaku.search.judging import objective_value
-from hikaku.search.pruner import ENDING
-from hikaku.search.trial_store import outcome_of, rungs_of, status_of
+from hikaku.search.standing import Standing
+from hikaku.search.trial_store import choices_of, ending_of, rungs_of, status_of
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import (
     ARMS_FOLDER,
@@ -23,12 +24,12 @@ from records.folders import (
     STUDY_FILE,
     WEIGHTS_FOLDER,
 )
-from records.results import Outcome, load_result, trial_folder
+from records.results import CurvePoint, Outcome, Result, RungReport, load_result
+from records.run_id import RunId
 from records.tracking import name_champion
 from trainables.corpora.tokens.folder import CARD_FILE
 
 if TYPE_CHECKING:
-    from hikaku.search.setting import Setting
     from records.tracking import RunRecord  # imported where it is used: it takes seconds, which the driver need not wait for
 
 OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
@@ -37,14 +38,20 @@ TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's pages know an art
 RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, SAMPLES_FILE)
 
 
-def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial], *, finished: bool) -> "RunRecord":
+def build_record(standing: Standing, setting: Setting, run: RunId, *, finished: bool) -> "RunRecord | None":
+    """Return what MLflow should show of any run of a study; None of the base or a replicate that has not ended."""
+    return study_record(standing, setting, finished=finished) if run.kind == "study" else run_record(standing, setting, run)
+
+
+def study_record(standing: Standing, setting: Setting, *, finished: bool) -> "RunRecord":
     """Return the record of the study's own run; it ends with its last trial, once the study is finished."""
     from records.tracking import RunRecord
 
-    folder = setting.folder
-    ends = [trial.user_attrs[ENDING]["unix_time"] for trial in trials if outcome_of(trial) is not None]
+    study, folder = standing.study, setting.folder
+    endings = (ending_of(trial) for trial in standing.trials().values())
+    last_end = max((ending.unix_time for ending in endings if ending is not None), default=None)
     return RunRecord(
-        uid=study.name,
+        uid=str(study.id),
         kind="study",
         name=study.name,
         tags=setting.tags | _describe(study) | _tables(folder),
@@ -61,108 +68,104 @@ def study_record(study: Study, setting: "Setting", trials: Iterable[FrozenTrial]
         ),
         datasets=_datasets(study, setting),
         started=_time_of(folder / ARMS_FOLDER),
-        ended=max(ends, default=None) if finished else None,
+        ended=last_end if finished else None,
     )
 
 
-def base_record(study: Study, setting: "Setting") -> "RunRecord | None":
-    """Return the record of the base; None before it is measured."""
+def run_record(standing: Standing, setting: Setting, run: RunId) -> "RunRecord | None":
+    """Return the record of the base, a trial or a replicate; None where the base or a replicate has not ended.
+
+    A trial is also shown while it runs, as far as Optuna knows it. Files are added when a run has ended, its weights for LoRA and for the
+    champion of any arm.
+    """
     from records.tracking import RunRecord
 
-    uid = f"{study.name}/base"
-    folder = trial_folder(setting.folder, uid)
-    result = load_result(folder)
-    if result is None:
+    study, folder = standing.study, setting.folder / run.folder
+    result, trials, is_base = load_result(folder), standing.trials(), run.kind == "base"
+    course = _follow_trial(run, trials[run], result) if run.kind == "trial" else result
+    if course is None:
         return None
+    choices = {} if is_base else choices_of(trials[run.finalist])
+    params = {} if choices is None or is_base else study.trial_config(run, setting, choices).flatten()
+    is_champion = standing.is_done() and run in standing.best().values()
+    keeps_weights = is_champion or (not is_base and study.arms[run.arm].method == "lora")
+    files = (*RUN_FILES, WEIGHTS_FOLDER) if keeps_weights else RUN_FILES
     return RunRecord(
-        uid=uid,
-        kind="base",
-        name="base",
-        tags=setting.tags | result.facts | _tables(folder),
-        outcome=result.outcome,
-        metrics=result.metrics,
-        artifacts=_existing(folder / name for name in RUN_FILES),
+        uid=str(run),
+        kind=run.kind,
+        name=name_run(study, run, params),
+        params=_shown_params(params),
+        tags=setting.tags | course.facts | _tags_of(study, run, course.reason) | _tables(folder),
+        outcome=course.outcome,
+        tokens=course.tokens,
+        rungs=course.rungs,
+        curve=course.curve,
+        metrics=course.metrics | ({} if is_base else _own_objective(study, course.metrics)),
+        artifacts=_existing(folder / name for name in files) if course.outcome else (),
         datasets=_datasets(study, setting),
-        started=result.started,
-        ended=result.ended,
+        alias=name_champion(run.arm) if is_champion and (folder / WEIGHTS_FOLDER).exists() else "",
+        started=course.started,
+        ended=course.ended,
     )
 
 
-def trial_record(  # noqa: PLR0913
-    study: Study, setting: "Setting", uid: str, trial: FrozenTrial, params: Mapping[str, Any], *, champion: bool = False
-) -> "RunRecord":
-    """Return the record of a trial. Its files are added when it has ended, its weights for LoRA and for the champion of any arm."""
-    from records.tracking import RunRecord
+@dataclass(frozen=True)
+class _Course:
+    """How far a trial has come, under the names that a `Result` has for a run that has ended."""
 
-    folder = trial_folder(setting.folder, uid)
-    arm = uid.split("/")[1]
-    method = study.arms[arm].method
-    status, rungs, result = status_of(study.name, arm, trial), rungs_of(trial), load_result(folder)
-    reason = trial.user_attrs[ENDING]["reason"] if status.outcome else ""
-    metrics = (rungs[-1].metrics if rungs else {}) | (result.metrics if result else {})
-    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" or champion else RUN_FILES
-    return RunRecord(
-        uid=uid,
-        kind="trial",
-        name=name_run(arm, params, str(study.seed)),
-        params=_shown_params(params),
-        tags=setting.tags | (result.facts if result else {}) | {"arm": arm, "method": method, "reason": reason} | _tables(folder),
+    outcome: Outcome | None
+    reason: str
+    tokens: int
+    rungs: tuple[RungReport, ...]
+    metrics: dict[str, float]
+    started: float
+    ended: float | None
+    curve: tuple[CurvePoint, ...]
+    facts: dict[str, str]
+
+
+def _follow_trial(run: RunId, trial: FrozenTrial, result: Result | None) -> _Course:
+    """Return the course of a trial: Optuna says how far it is and how it ended, its result what only a worker knows."""
+    status, rungs, ending = status_of(run, trial), rungs_of(trial), ending_of(trial)
+    return _Course(
         outcome=status.outcome,
+        reason=ending.reason if ending else "",
         tokens=status.tokens,
         rungs=rungs,
-        curve=result.curve if result else (),
-        metrics=metrics | _own_objective(study, metrics),
-        artifacts=_existing(folder / name for name in names) if status.outcome else (),
-        datasets=_datasets(study, setting),
-        alias=name_champion(arm) if champion and (folder / WEIGHTS_FOLDER).exists() else "",
+        metrics=(rungs[-1].metrics if rungs else {}) | (result.metrics if result else {}),
         started=status.started or 0.0,
         ended=status.ended,
+        curve=result.curve if result else (),
+        facts=result.facts if result else {},
     )
 
 
-def replicate_record(study: Study, setting: "Setting", uid: str, params: Mapping[str, Any]) -> "RunRecord | None":
-    """Return the record of a finalist's replicate; None before it has ended. For LoRA its adapter is among its files."""
-    from records.tracking import RunRecord
-
-    folder, (finalist, seed) = trial_folder(setting.folder, uid), split_replicate(uid)
-    result = load_result(folder)
-    if result is None:
-        return None
-    arm = finalist.split("/")[1]
-    method = study.arms[arm].method
-    names = (*RUN_FILES, WEIGHTS_FOLDER) if method == "lora" else RUN_FILES
-    own = {"arm": arm, "method": method, "trial": finalist, "seed_index": str(seed), "reason": result.reason}
-    return RunRecord(
-        uid=uid,
-        kind="replicate",
-        name=name_run(arm, params, f"{study.seed}.{seed}"),
-        params=_shown_params(params),
-        tags=setting.tags | result.facts | own | _tables(folder),
-        outcome=result.outcome,
-        tokens=result.tokens,
-        rungs=result.rungs,
-        curve=result.curve,
-        metrics=result.metrics | _own_objective(study, result.metrics),
-        artifacts=_existing(folder / name for name in names),
-        datasets=_datasets(study, setting),
-        started=result.started,
-        ended=result.ended,
-    )
+def _tags_of(study: Study, run: RunId, reason: str) -> dict[str, str]:
+    """Return the tags by which a trial or a replicate is found again; the base needs none."""
+    if run.kind == "base":
+        return {}
+    tags = {"arm": run.arm, "method": study.arms[run.arm].method}
+    if run.kind == "replicate":
+        tags |= {"trial": str(run.finalist), "seed_index": str(run.seed)}
+    return tags | {"reason": reason}
 
 
-def name_run(arm: str, params: Mapping[str, Any], seed: str) -> str:
-    """Return a run's name as a list of runs shows it: `lora-r16-a32-lr3.0e-4-s42`.
+def name_run(study: Study, run: RunId, params: Mapping[str, Any]) -> str:
+    """Return a run's name as a list of runs shows it: `lora-r16-a32-lr3.0e-4-s42`, or `base`.
 
     The last part is the study's seed, from which the trial's own follows, with a replicate's index behind it. A name may stand for two
     trials that differ in other hyperparameters; their uids, in the runs' descriptions, never do.
     """
+    if run.kind == "base":
+        return run.short
     shown = _shown_params(params)
     parts = [f"{mark}{shown[name]:g}" for mark, name in (("r", "method.rank"), ("a", "method.alpha")) if shown.get(name) is not None]
     rate = shown.get("optimizer.learning_rate")
     if rate is not None:
         digits, _, exponent = f"{rate:.1e}".partition("e")
         parts.append(f"lr{digits}e{int(exponent)}")
-    return "-".join([arm, *parts, f"s{seed}"])
+    seed = f"{study.seed}.{run.seed}" if run.kind == "replicate" else str(study.seed)
+    return "-".join([run.arm, *parts, f"s{seed}"])
 
 
 def _datasets(study: Study, setting: "Setting") -> dict[str, tuple[str, str]]:

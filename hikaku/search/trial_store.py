@@ -1,30 +1,32 @@
-"""The durable Optuna studies, one per arm: where they lie, how they are opened, what they say of each trial.
+"""The durable Optuna studies, one per arm: where they lie, how they are opened, and the one door to what they keep of each trial.
 
-User attributes of an Optuna trial (all JSON):
+User attributes of an Optuna trial (all JSON), which nothing but this module writes or reads:
 
+    start           of an enqueued trial: which of the arm's starts it is
     choices         what the search space chose, fixed values included; present once the trial was wholly asked for
-    rung/<tokens>   a rung: sequence, value (None with several objectives), feasible, metrics, unix_time
-    ending          sequence, reason, tokens, unix_time, values, excess; written just before the outcome
+    rung/<tokens>   a `Rung`, whose tokens stand in the key
+    ending          an `Ending` but for its outcome; written just before the outcome
     outcome         the word; from then on the end is decided, whatever the state says
 
 States: completed is COMPLETE; pruned and infeasible are PRUNED; out_of_memory, diverged and failed are FAIL.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hikaku.search.pruner import ENDING, OUTCOME, RUNG, rung_attribute
 from hikaku.study.study import Study
 from records.files import write_file
 from records.folders import TRIALS_DATABASE
-from records.results import Outcome, RungReport, TrialStatus
+from records.results import Ending, Outcome, Rung, TrialStatus
+from records.run_id import RunId
 
-CHOICES = "choices"
 STATES = {
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
@@ -33,7 +35,13 @@ STATES = {
     Outcome.DIVERGED: TrialState.FAIL,
     Outcome.FAILED: TrialState.FAIL,
 }
-STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # asked for; WAITING is an enqueued start
+_START, _CHOICES, _RUNG, _ENDING, _OUTCOME = "start", "choices", "rung/", "ending", "outcome"
+
+AnyTrial = FrozenTrial | Trial  # as stored when it was read, or attached to the store
+
+
+# -- where the trials lie --------------------------------------------------------------------------------------
 
 
 def open_storage(study: Study, folder: Path) -> BaseStorage:
@@ -59,52 +67,108 @@ def _create_schema(path: Path) -> None:
     connection.close()  # the last connection writes the log back and removes it
 
 
-def rungs_of(trial: FrozenTrial) -> tuple[RungReport, ...]:
-    """Return the rungs a trial reported, in order of tokens."""
-    tokens = sorted(int(key.removeprefix(RUNG)) for key in trial.user_attrs if key.startswith(RUNG))
-    stored = ((each, trial.user_attrs[rung_attribute(each)]) for each in tokens)
-    return tuple(RungReport(tokens=each, metrics=rung["metrics"], unix_time=rung["unix_time"]) for each, rung in stored)
+def name_optuna_study(study: Study, arm: str) -> str:
+    """Return the name of an arm's Optuna study."""
+    return f"{study.name}/{arm}"
 
 
-def outcome_of(trial: FrozenTrial) -> Outcome | None:
-    """Return how a trial ended, None while it has not."""
-    word = trial.user_attrs.get(OUTCOME)
-    return None if word is None else Outcome(word)
-
-
-def status_of(study: str, arm: str, trial: FrozenTrial) -> TrialStatus:
-    """Return the line that table and status show of a trial."""
-    rungs = rungs_of(trial)
-    last = rungs[-1] if rungs else None
-    ending = trial.user_attrs.get(ENDING) if OUTCOME in trial.user_attrs else None
-    metrics = last.metrics if last else {}
-    return TrialStatus(
-        uid=f"{study}/{arm}/{trial.number}",
-        arm=arm,
-        outcome=outcome_of(trial),
-        rung=last.tokens if last else None,
-        tokens=ending["tokens"] if ending else (last.tokens if last else 0),
-        perplexity=metrics.get("eval/perplexity"),
-        tokens_per_second=metrics.get("efficiency/tokens_per_second"),
-        started=trial.datetime_start.timestamp() if trial.datetime_start else None,
-        ended=ending["unix_time"] if ending else None,
-    )
-
-
-def read_trials(study: Study, folder: Path) -> list[TrialStatus]:
-    """Return every started trial of a study from its stored state alone, without writing; empty before the first run."""
+def read_started(study: Study, folder: Path) -> dict[str, list[FrozenTrial]]:
+    """Return every arm's started trials by number from the stored state alone, without writing; empty before the first run."""
     path = folder / TRIALS_DATABASE
     if study.storage is None and not path.exists():
-        return []
+        return {arm: [] for arm in study.arms}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = study.storage or f"sqlite:///file:{path}?mode=ro&uri=true"
     storage = RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
-    return [status_of(study.name, arm, trial) for arm, trial in _started_trials(study, storage)]
-
-
-def _started_trials(study: Study, storage: BaseStorage) -> Iterator[tuple[str, FrozenTrial]]:
-    ids = {each.study_name: each._study_id for each in storage.get_all_studies()}  # pyright: ignore[reportPrivateUsage]
+    if not sqlalchemy.inspect(storage.engine).has_table("studies"):  # a database of the study's own that nothing was written to yet
+        return {arm: [] for arm in study.arms}
+    ids = {stored.study_name: stored._study_id for stored in storage.get_all_studies()}  # pyright: ignore[reportPrivateUsage]
+    started: dict[str, list[FrozenTrial]] = {}
     for arm in study.arms:
-        name = f"{study.name}/{arm}"
-        if name in ids:
-            yield from ((arm, trial) for trial in storage.get_all_trials(ids[name], deepcopy=False, states=STARTED))
+        optuna_id = ids.get(name_optuna_study(study, arm))
+        started[arm] = [] if optuna_id is None else storage.get_all_trials(optuna_id, deepcopy=False, states=STARTED)
+    return started
+
+
+# -- what is kept of a trial -----------------------------------------------------------------------------------
+
+
+def mark_start(index: int) -> dict[str, Any]:
+    """Return the user attributes with which an arm's start is enqueued."""
+    return {_START: index}
+
+
+def start_of(trial: AnyTrial) -> int | None:
+    """Return which of the arm's starts a trial is; None for one that was sampled."""
+    return trial.user_attrs.get(_START)
+
+
+def choices_of(trial: AnyTrial) -> dict[str, Any] | None:
+    """Return what the search space chose for a trial, dotted name -> value; None while it is not wholly asked for."""
+    return trial.user_attrs.get(_CHOICES)
+
+
+def write_choices(trial: Trial, choices: Mapping[str, Any]) -> None:
+    """Keep what the search space chose."""
+    trial.set_user_attr(_CHOICES, dict(choices))
+
+
+def rung_of(trial: AnyTrial, tokens: int) -> Rung | None:
+    """Return a rung that a trial reported; None where it has not."""
+    stored = trial.user_attrs.get(f"{_RUNG}{tokens}")
+    return None if stored is None else Rung(tokens=tokens, **stored)
+
+
+def rungs_of(trial: AnyTrial) -> tuple[Rung, ...]:
+    """Return the rungs a trial reported, in order of tokens."""
+    stored = {int(key.removeprefix(_RUNG)): value for key, value in trial.user_attrs.items() if key.startswith(_RUNG)}
+    return tuple(Rung(tokens=tokens, **stored[tokens]) for tokens in sorted(stored))
+
+
+def write_rung(trial: Trial, rung: Rung) -> None:
+    """Keep a rung; the caller has seen that it is not there yet."""
+    trial.set_user_attr(f"{_RUNG}{rung.tokens}", rung.model_dump(exclude={"tokens"}))
+
+
+def ending_of(trial: AnyTrial) -> Ending | None:
+    """Return how a trial ended; None while that is not decided."""
+    attributes = trial.user_attrs
+    return Ending(outcome=attributes[_OUTCOME], **attributes[_ENDING]) if _OUTCOME in attributes else None
+
+
+def write_ending(trial: Trial, ending: Ending) -> None:
+    """Decide a trial's end. The outcome is written last: from then on the decision stands, also for a process that comes after."""
+    trial.set_user_attr(_ENDING, ending.model_dump(exclude={"outcome"}))
+    trial.set_user_attr(_OUTCOME, ending.outcome)
+
+
+def outcome_of(trial: AnyTrial) -> Outcome | None:
+    """Return how a trial ended, None while it has not."""
+    ending = ending_of(trial)
+    return None if ending is None else ending.outcome
+
+
+def last_sequence(trial: AnyTrial) -> int:
+    """Return the highest sequence number among a trial's rungs and its ending; 0 without any."""
+    ending = ending_of(trial)
+    numbers = [rung.sequence for rung in rungs_of(trial)] + ([ending.sequence] if ending else [])
+    return max(numbers, default=0)
+
+
+def status_of(run: RunId, trial: AnyTrial) -> TrialStatus:
+    """Return the line that table and status show of a trial."""
+    rungs, ending = rungs_of(trial), ending_of(trial)
+    last = rungs[-1] if rungs else None
+    metrics = last.metrics if last else {}
+    trained = last.tokens if last else 0  # at least: what lies between two rungs is not stored
+    return TrialStatus(
+        uid=str(run),
+        arm=run.arm,
+        outcome=ending.outcome if ending else None,
+        rung=last.tokens if last else None,
+        tokens=ending.tokens if ending else trained,
+        perplexity=metrics.get("eval/perplexity"),
+        tokens_per_second=metrics.get("efficiency/tokens_per_second"),
+        started=trial.datetime_start.timestamp() if trial.datetime_start else None,
+        ended=ending.unix_time if ending else None,
+    )

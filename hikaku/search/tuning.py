@@ -1,6 +1,5 @@
 """The part of a study that runs on Ray: the referee as an actor, the base measured, Tune's trials, the test split opened."""
 
-import json
 import threading
 import time
 import uuid
@@ -18,10 +17,12 @@ from hikaku.search.closing import join_samples, log_opening
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable, describe_replicate
 from hikaku.search.referee import Referee
-from hikaku.search.setting import Setting
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import CONFIG_FILE, LOGS_FOLDER
-from records.results import load_result, trial_folder
+from records.results import load_result
+from records.run_id import RunId
+from trainables.config import TrialConfig
 from trainables.process import Job, Share, TrialProcess, ask_actor, measure, train_replicate
 
 REFRESH = 0.5  # seconds between two looks at the referee
@@ -44,7 +45,7 @@ class Search:
 
     def run(self) -> None:
         """Do everything the study still lacks: the base, the trials, the test split."""
-        base = f"{self.study.name}/base"
+        base = self.study.id.base
         self.measure("base", [base])
         self.tune()
         replicates = self.ask("replicates")
@@ -52,37 +53,38 @@ class Search:
         best = self.ask("best")
         opened = choose_opened(self.setting.folder, best, replicates)
         self.open_test([base, *opened])
-        join_samples(self.setting.folder, self.study.name, {arm: uids[0] for arm, uids in choose_judged(best, opened).items()})
+        judged = choose_judged(best, opened)
+        join_samples(self.setting.folder, base, {arm: runs[0] for arm, runs in judged.items()})
 
-    def measure(self, job: Job, uids: Sequence[str]) -> None:
+    def measure(self, job: Job, runs: Sequence[RunId]) -> None:
         """Measure runs that lack it, with a trial's resources, one after another in one process."""
-        missing = [uid for uid in uids if not is_measured(self.setting.folder, job, uid)]
+        missing = [run for run in runs if not is_measured(self.setting.folder, job, run)]
         if missing:
             task: Any = ray.remote(max_retries=self.share.retries)(measure)
             get: Any = ray.get
-            get(task.options(**self.share.of_task()).remote([(job, self._config(uid)) for uid in missing], self.share))
+            get(task.options(**self.share.of_task()).remote([(job, self._config(run)) for run in missing], self.share))
             self.ask("mark", *missing)
 
-    def train_again(self, replicates: Sequence[str]) -> None:
+    def train_again(self, replicates: Sequence[RunId]) -> None:
         """Train the replicates that lack it, as many at once as trials; each that ends is said in a line."""
         library: Any = ray  # whose own annotations leave these types open
         task = library.remote(max_retries=self.share.retries)(train_replicate)
-        waiting = deque(uid for uid in replicates if not has_ended(self.setting.folder, uid))
-        running: dict[Any, str] = {}
+        waiting = deque(run for run in replicates if not has_ended(self.setting.folder, run))
+        running: dict[Any, RunId] = {}
         while waiting or running:
             while waiting and len(running) < self.concurrent:
-                uid = waiting.popleft()
-                running[task.options(**self.share.of_task()).remote(self.ask("configure_replicate", uid), self.share)] = uid
+                run = waiting.popleft()
+                running[task.options(**self.share.of_task()).remote(self.ask("configure_replicate", run), self.share)] = run
             (ended,), _ = library.wait(list(running))
             self.ask("mark", running.pop(ended))
             LiveTable.say(describe_replicate(library.get(ended)))
 
-    def open_test(self, uids: Sequence[str]) -> None:
+    def open_test(self, runs: Sequence[RunId]) -> None:
         """Measure the test split, first of the base, whose figures retention needs; every opening is written down before."""
-        for uid in uids:
-            if not is_measured(self.setting.folder, "test", uid):
-                log_opening(self.setting.folder, uid)
-        self.measure("test", uids)
+        for run in runs:
+            if not is_measured(self.setting.folder, "test", run):
+                log_opening(self.setting.folder, run)
+        self.measure("test", runs)
 
     def tune(self) -> None:
         """Let Ray Tune run the referee's trials, and show them, until there are no more. Raises RuntimeError when Tune gives up."""
@@ -117,27 +119,17 @@ class Search:
         if errors:
             raise RuntimeError(f"Ray Tune ended early: {errors[0]}") from errors[0]
 
-    def _config(self, uid: str) -> dict[str, Any]:
-        """Return the configuration of a run: the base's from the study, a trial's as it was trained."""
-        folder = trial_folder(self.setting.folder, uid)
-        if not uid.endswith("/base"):
-            return json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        base = self.study.trial_config(
-            uid=uid,
-            seed=self.study.derive_seed("base"),
-            folder=folder,
-            model_folder=self.setting.model_folder,
-            precision=self.setting.precision,
-            data_folder=self.setting.data_folder,
-            base_folder=None,
-            params={},
-        )
-        return base.model_dump(mode="json")
+    def _config(self, run: RunId) -> dict[str, Any]:
+        """Return the flat config of a run: the base's from the study, any other's as it was trained."""
+        if run.kind == "base":
+            return self.study.trial_config(run, self.setting, {}).flatten()
+        trained = self.setting.folder / run.folder / CONFIG_FILE
+        return TrialConfig.model_validate_json(trained.read_text(encoding="utf-8")).flatten()
 
 
-def is_measured(folder: Path, job: Job, uid: str) -> bool:
+def is_measured(folder: Path, job: Job, run: RunId) -> bool:
     """Return whether the files of a run hold what a job measures."""
-    result = load_result(trial_folder(folder, uid))
+    result = load_result(folder / run.folder)
     return result is not None and (job != "test" or any(name.startswith("test/") for name in result.metrics))
 
 

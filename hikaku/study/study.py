@@ -7,13 +7,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
 
 from hikaku.study.rules import check_study
 from hikaku.study.sections import StudySections
+from hikaku.study.setting import Setting
+from records.run_id import RunId
 from trainables.config import Precision, TrialConfig
 
 
@@ -24,6 +25,11 @@ class Study(StudySections):
     def _sections_fit_together(self) -> "Study":
         check_study(self)
         return self
+
+    @property
+    def id(self) -> RunId:
+        """Return the id of the study's own run, from which those of all its runs are made."""
+        return RunId.of_study(self.name)
 
     def rungs(self) -> tuple[int, ...]:
         """Return the nominal token counts at which pruning may happen: first rung x reduction factor^k, below the budget."""
@@ -40,33 +46,27 @@ class Study(StudySections):
         text = "/".join(map(str, (self.seed, *words)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
-    def trial_config(  # noqa: PLR0913 (every one is needed, and named)
-        self,
-        *,
-        uid: str,
-        seed: int,
-        folder: Path,
-        model_folder: Path,
-        precision: Precision,
-        data_folder: Path,
-        base_folder: Path | None,
-        params: Mapping[str, Any],
-    ) -> TrialConfig:
+    def seed_of(self, run: RunId) -> int:
+        """Return the seed of a run: a trial has its own, replicates of one index share theirs in all arms."""
+        if run.kind == "trial":
+            return self.derive_seed(run.arm, run.number)
+        return self.derive_seed("finalists", run.seed) if run.kind == "replicate" else self.derive_seed(run.kind)
+
+    def trial_config(self, run: RunId, setting: Setting, choices: Mapping[str, Any]) -> TrialConfig:
         """Return the configuration of one run: what every trial shares, with what the arm's space chose put over it.
 
-        The arm is read from the uid; the base (`study/base`) counts as full fine-tuning that is never trained, and has no
-        `base_folder`, which otherwise holds the base's result.json. Raises pydantic.ValidationError.
+        The base counts as full fine-tuning that is never trained. Raises pydantic.ValidationError.
         """
-        training, arm = self.training, uid.split("/")[1]
+        training, base = self.training, run.kind == "base"
         flat: dict[str, Any] = {
-            "uid": uid,
-            "seed": seed,
-            "folder": str(folder),
-            "model.folder": str(model_folder),
-            "model.precision": precision,
+            "uid": str(run),
+            "seed": self.seed_of(run),
+            "folder": str(setting.folder / run.folder),
+            "model.folder": str(setting.model_folder),
+            "model.precision": setting.precision,
             "model.activation_checkpointing": training.activation_checkpointing,
-            "data.folder": str(data_folder),
-            "data.base_result_folder": str(base_folder or ""),
+            "data.folder": str(setting.data_folder),
+            "data.base_result_folder": "" if base else str(setting.folder / self.id.base.folder),
             "budget.tokens": self.budget.tokens,
             "budget.rungs": self.rungs(),
             "budget.curve_every": training.curve_every,
@@ -75,11 +75,11 @@ class Study(StudySections):
             "engine.workers": self.resources.workers,
             "similarity": self.similarity.model_dump() if self.similarity else None,
             "own_metrics": {f"own/{name}": function for name, function in self.own_metrics.items()},
-            "method.name": "full" if base_folder is None else self.arms[arm].method,
+            "method.name": "full" if base else self.arms[run.arm].method,
         }
         for section in ("optimizer", "schedule", "batch"):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}
-        return TrialConfig.unflatten(flat | dict(params))
+        return TrialConfig.unflatten(flat | dict(choices))
 
     def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str) -> dict[str, Any]:
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.

@@ -12,7 +12,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hikaku.search.trial_store import outcome_of, read_trials
+from hikaku.search.standing import read_standing
+from hikaku.search.trial_store import outcome_of
 from hikaku.study.reading import read_study
 from hikaku.study.study import Study
 from records.results import Outcome
@@ -30,7 +31,7 @@ def start(state: Path) -> subprocess.Popen[bytes]:
 
 
 def ended(study: Study, state: Path) -> dict[str, Outcome]:
-    return {row.uid: row.outcome for row in read_trials(study, state / study.name) if row.outcome is not None}
+    return {row.uid: row.outcome for row in read_standing(study, state / study.name).snapshot() if row.outcome is not None}
 
 
 def wait_for(happens: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
@@ -65,7 +66,7 @@ def moments(study: Study, state: Path) -> dict[str, Callable[[], bool]]:
     return {
         "the store of trials is there": (folder / "optuna.db").exists,
         "the base is measured": (folder / "base" / "result.json").exists,
-        "a first rung is reported": lambda: any(row.rung for row in read_trials(study, folder)),
+        "a first rung is reported": lambda: any(row.rung for row in read_standing(study, folder).snapshot()),
         "three trials have ended": lambda: len(ended(study, state)) >= 3,
         "the test split is being opened": (folder / "openings.jsonl").exists,
     }

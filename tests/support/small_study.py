@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hikaku.search.referee import Referee
-from hikaku.search.setting import Setting
 from hikaku.study.folder import prepare_texts
 from hikaku.study.origins import save_origins
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import DATA_FOLDER
 from records.results import Outcome
@@ -63,17 +63,7 @@ def run_small_study(root: Path, precision: Precision = "fp32") -> Study:
     save_origins(folder, study)
     tags = {"revision": str(model.digest), "licence": study.model.licence, "train_digest": card.train_digest, "precision": precision}
     setting = Setting(folder, model.folder, folder / DATA_FOLDER, precision, create_store(state), tags, digest_data(study.data))
-    base = study.trial_config(
-        uid=f"{study.name}/base",
-        seed=0,
-        folder=folder / "base",
-        model_folder=setting.model_folder,
-        precision=precision,
-        data_folder=setting.data_folder,
-        base_folder=None,
-        params={},
-    )
-    measure_base(base)
+    measure_base(study.trial_config(study.id.base, setting, {}))
     referee = Referee(study, setting)
     while (flat := referee.next_trial()) is not None:
         config = TrialConfig.unflatten(flat)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hikaku.search.referee import Referee
-from hikaku.search.setting import Setting
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.results import Outcome, Result, RungReport, save_result
 from trainables.config import TrialConfig

@@ -70,7 +70,7 @@ def test_local_mode_torch_trainer_and_a_reused_process_give_the_same_losses(root
     name = str(method["name"])
     first, again, other = (make_config(root, method=method, folder=f"{name}-{which}", uid=f"tiny/{name}/{which}") for which in range(3))
     assert conduct_all([first, again]) == [Outcome.COMPLETED, Outcome.COMPLETED]
-    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer([("trial", other)], ONE, REFEREE).fit() and None)
+    task: Any = ray.remote(num_cpus=0)(lambda: make_torch_trainer([("trial", other.flatten())], ONE, REFEREE).fit() and None)
     ray.get(task.remote())
     assert len(losses(first)) == 20
     assert losses(first) == losses(again) == losses(other)
@@ -100,7 +100,8 @@ def test_an_error_of_the_trial_is_told_as_failed_in_one_line(root: Path, tmp_pat
 
 def test_base_and_test_run_with_a_trials_resources(root: Path) -> None:
     base = make_config(root, method=FULL, folder="base", uid="tiny/base")
-    task: Any = ray.remote(num_cpus=1)(lambda: [run_jobs([(job, base)], ONE)[0].metrics for job in ("base", "test")])
+    flat = base.flatten()
+    task: Any = ray.remote(num_cpus=1)(lambda: [run_jobs([(job, flat)], ONE)[0].metrics for job in ("base", "test")])
     measured, opened = ray.get(task.remote())
     assert measured["retention/english"] == 1.0
     assert not any(name.startswith("test/") for name in measured)

@@ -15,7 +15,7 @@ from hikaku.commands.generate import choose_prompting
 from hikaku.commands.saved_models import find_model
 from hikaku.study.origins import Origins
 from records.folders import CONFIG_FILE, ORIGINS_FILE, WEIGHTS_FOLDER
-from records.results import trial_folder
+from records.run_id import RunId
 from tests.support.texts import write_byte_model
 from tests.support.tiny import LORA, make_config
 from trainables.corpora.sources import DataSet
@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("generate")
     write_byte_model(root / "model")
     study = root / "state" / "tiny"
-    folder = trial_folder(study, "tiny/arm/0")
+    folder = study / RunId.parse("tiny/arm/0").folder
     (folder / WEIGHTS_FOLDER).mkdir(parents=True)
     config = make_config(root, method=LORA, folder=str(folder), data={"folder": str(study / "data")})
     (folder / CONFIG_FILE).write_text(config.model_dump_json())

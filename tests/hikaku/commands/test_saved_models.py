@@ -11,7 +11,7 @@ import torch
 from hikaku import cli
 from hikaku.commands.saved_models import find_model
 from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
-from records.results import trial_folder
+from records.run_id import RunId
 from tests.support.texts import write_byte_model
 from tests.support.tiny import make_config
 from trainables.models.model import build_model
@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape.write_text(json.dumps(json.loads(shape.read_text()) | {"max_position_embeddings": 1024}))  # a question is 300 bytes
     study = root / "state" / "tiny"
     for arm, method in METHODS.items():
-        folder = trial_folder(study, f"tiny/{arm}/0")
+        folder = study / RunId.parse(f"tiny/{arm}/0").folder
         (folder / WEIGHTS_FOLDER).mkdir(parents=True)
         config = make_config(root, method=method, folder=str(folder))
         (folder / CONFIG_FILE).write_text(config.model_dump_json())
@@ -42,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config.method.save(model, folder / WEIGHTS_FOLDER)
     (study / "base").mkdir()
     (study / "base" / CONFIG_FILE).write_text(make_config(root).model_dump_json())
-    unfinished = trial_folder(study, "tiny/lora/1")
+    unfinished = study / RunId.parse("tiny/lora/1").folder
     unfinished.mkdir()
     (unfinished / CONFIG_FILE).write_text(make_config(root).model_dump_json())
     (root / "valid.json").write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in QUESTIONS))

@@ -9,20 +9,22 @@ import pytest
 
 from analysis.findings import Findings
 from hikaku.search.closing import answer_lines
-from hikaku.search.finalists import rank_trials
-from hikaku.search.pruner import OUTCOME
-from records.results import Outcome, Result, save_result, trial_folder
+from hikaku.search.standing import rank_trials
+from hikaku.search.trial_store import write_ending
+from records.results import Ending, Outcome, Result, save_result
+from records.run_id import RunId
 from tests.support.made_runs import make_run, make_seeds, make_study
 
 
 def test_the_terminal_prints_the_report_s_mean_of_perplexity(tmp_path: Path) -> None:
     perplexities = [20.0, 25.0, 60.0]
-    uids = [f"toy/lora/0/seed-{seed}" for seed in range(3)]
-    for uid, perplexity in zip(["toy/base", *uids], [90.0, *perplexities], strict=True):
+    base = RunId.parse("toy/base")
+    runs = [RunId.parse(f"toy/lora/0/seed-{seed}") for seed in range(3)]
+    for run, perplexity in zip([base, *runs], [90.0, *perplexities], strict=True):
         metrics = {"test/perplexity": perplexity, "test/nats_per_token": math.log(perplexity)}
-        result = Result(uid=uid, outcome=Outcome.COMPLETED, tokens=1, metrics=metrics, started=1.0, ended=2.0)
-        save_result(trial_folder(tmp_path, uid), result)
-    title, *rows = answer_lines(tmp_path, "toy", {"lora": uids})
+        result = Result(uid=str(run), outcome=Outcome.COMPLETED, tokens=1, metrics=metrics, started=1.0, ended=2.0)
+        save_result(tmp_path / run.folder, result)
+    title, *rows = answer_lines(tmp_path, base, {"lora": runs})
     assert title.split("  ")[-1] == "lora, mean of 3"
     printed = {row.split()[0]: row.split()[1:] for row in rows}
     assert printed["test/perplexity"] == ["90", "31.07"]
@@ -39,7 +41,9 @@ def test_of_equal_trials_the_earlier_is_the_best_in_search_and_report(direction:
     study = optuna.create_study(direction=direction)
     for number, value in enumerate(values):
         outcome = Outcome.PRUNED if number == 1 else Outcome.COMPLETED
-        study.add_trial(optuna.create_trial(value=value, user_attrs={OUTCOME: outcome}))
+        trial = study.ask()
+        write_ending(trial, Ending(outcome=outcome, sequence=number, reason="", tokens=1, unix_time=1.0, values=None, excess={}))
+        study.tell(trial, value)
     assert [trial.number for trial in rank_trials(study.trials, direction)] == best
 
     trials = [

@@ -17,10 +17,12 @@ from optuna.trial import TrialState
 
 from hikaku.search.cluster import ANSWER_SECONDS, count_concurrent, open_cluster, refuse_sqlite, share_of
 from hikaku.search.launcher import StudySummary, run_study
-from hikaku.search.trial_store import outcome_of, read_trials
+from hikaku.search.standing import read_standing
+from hikaku.search.trial_store import outcome_of
 from hikaku.study.sections import Finalists
 from hikaku.study.study import Study
-from records.results import Outcome, load_result, trial_folder
+from records.results import Outcome, load_result
+from records.run_id import RunId
 from records.runs import read_study_runs
 from records.tracking import create_store
 from tests.support.stand_in import HOOK, RUNTIME_ENV, make_study, metrics_at
@@ -56,7 +58,7 @@ def wait_for_cpus(count: float, seconds: float) -> bool:
 
 def check_formula(folder: Path, uid: str) -> None:
     """Check that a run's numbers are the stand-in's, so that nothing here can pass on what a true worker computed."""
-    run = trial_folder(folder, uid)
+    run = folder / RunId.parse(uid).folder
     result = load_result(run)
     assert result is not None
     config = TrialConfig.model_validate_json((run / "config.json").read_text(encoding="utf-8"))
@@ -68,12 +70,12 @@ def test_every_kind_of_end_is_counted_and_gives_its_cpus_back(tmp_path: Path) ->
     study = make_study(tmp_path, name="faulty", budget={"trials": 6, "tokens": 900})
     summary, _ = run(study, tmp_path)
     assert wait_for_cpus(2, seconds=5)
-    outcomes = {row.uid: row.outcome for row in read_trials(study, summary.folder)}
+    outcomes = {row.uid: row.outcome for row in read_standing(study, summary.folder).snapshot()}
     assert len(outcomes) == 12
     expected = {"faulty/lora/0": "failed", "faulty/full/0": "diverged", "faulty/lora/1": "diverged", "faulty/full/1": "failed"}
     assert {uid: outcome for uid, outcome in outcomes.items() if uid in expected} == expected
     assert set(outcomes.values()) == {Outcome.COMPLETED, Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED}
-    failed = load_result(trial_folder(summary.folder, "faulty/lora/0"))
+    failed = load_result(summary.folder / RunId.parse("faulty/lora/0").folder)
     assert failed is not None
     assert failed.reason == "RuntimeError: the trial's own error"
     assert summary.outcomes["failed"] == 2
@@ -106,12 +108,12 @@ def test_finalists_are_trained_again_and_judged_in_place_of_the_best(tmp_path: P
     summary, lines = run(asked, tmp_path)  # the search is over; finalists may be asked for later
     assert summary.best == searched.best
     replicates = [f"{uid}/seed-{seed}" for uid in summary.best.values() for seed in range(3)]
-    results = {uid: load_result(trial_folder(summary.folder, uid)) for uid in replicates}
+    results = {uid: load_result(summary.folder / RunId.parse(uid).folder) for uid in replicates}
     assert all(result is not None and "test/perplexity" in result.metrics for result in results.values())
     assert summary.openings == 3 + len(replicates)
     assert any(line.startswith("test/perplexity") for line in lines)
     assert any("lora, mean of 3" in line for line in lines)
-    configs = {uid: json.loads((trial_folder(summary.folder, uid) / "config.json").read_text()) for uid in (*replicates, best)}
+    configs = {uid: json.loads((summary.folder / RunId.parse(uid).folder / "config.json").read_text()) for uid in (*replicates, best)}
     for seed in range(3):
         assert len({config["seed"] for uid, config in configs.items() if uid.endswith(f"seed-{seed}")}) == 1  # paired across arms
     assert len({config["seed"] for config in configs.values()}) == 4  # and none is the trial's that was chosen
@@ -154,7 +156,7 @@ def start_driver(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def read_decisions(study: Study, folder: Path) -> dict[str, Outcome]:
-    return {row.uid: row.outcome for row in read_trials(study, folder) if row.outcome is not None}
+    return {row.uid: row.outcome for row in read_standing(study, folder).snapshot() if row.outcome is not None}
 
 
 def check_complete(study: Study, folder: Path) -> None:

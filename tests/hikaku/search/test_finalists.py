@@ -1,4 +1,4 @@
-"""Finalists: their replicates' names, which runs judge an arm, and adapters applied weaker and stronger."""
+"""Finalists: which runs judge an arm, and adapters applied weaker and stronger."""
 
 import time
 from pathlib import Path
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from hikaku.search.finalists import choose_judged, choose_opened, has_ended, replicate_uids, split_replicate
+from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from records.metrics import definition_of
-from records.results import Outcome, Result, load_result, save_result, trial_folder
+from records.results import Outcome, Result, load_result, save_result
+from records.run_id import RunId
 from tests.support.tiny import FULL, LORA, Referee, make_trial, write_data, write_model
 from trainables.evaluation.nats import evaluate
 from trainables.jobs.measurement import SCALES, measure_scales
@@ -16,40 +17,38 @@ from trainables.jobs.runner import run_trial
 from trainables.methods.lora import Lora
 from trainables.models.model import build_model
 
-BEST = {"lora": "s/lora/3", "sft": "s/sft/0"}
+STUDY = RunId.of_study("s")
+LORA_3, LORA_33, SFT_0 = STUDY.trial("lora", 3), STUDY.trial("lora", 33), STUDY.trial("sft", 0)
+BEST = {"lora": LORA_3, "sft": SFT_0}
 
 
-def end(folder: Path, uid: str, outcome: Outcome) -> None:
-    save_result(trial_folder(folder, uid), Result(uid=uid, outcome=outcome, tokens=1, metrics={}, started=time.time(), ended=time.time()))
-
-
-def test_a_replicates_uid_tells_its_finalist_and_seed() -> None:
-    uids = replicate_uids(["s/lora/3", "s/sft/10"], 2)
-    assert uids == ["s/lora/3/seed-0", "s/lora/3/seed-1", "s/sft/10/seed-0", "s/sft/10/seed-1"]
-    assert [split_replicate(uid) for uid in uids] == [("s/lora/3", 0), ("s/lora/3", 1), ("s/sft/10", 0), ("s/sft/10", 1)]
+def end(folder: Path, run: RunId, outcome: Outcome) -> None:
+    result = Result(uid=str(run), outcome=outcome, tokens=1, metrics={}, started=time.time(), ended=time.time())
+    save_result(folder / run.folder, result)
 
 
 def test_completed_replicates_judge_in_place_of_the_best(tmp_path: Path) -> None:
-    replicates = replicate_uids(["s/lora/3", "s/lora/33", "s/sft/0"], 2)
-    for uid in replicates:
-        end(tmp_path, uid, Outcome.DIVERGED if uid == "s/lora/3/seed-1" else Outcome.COMPLETED)
-    assert has_ended(tmp_path, "s/lora/3/seed-1")
-    assert not has_ended(tmp_path, "s/lora/3/seed-2")
+    replicates = [trial.replicate(seed) for trial in (LORA_3, LORA_33, SFT_0) for seed in range(2)]
+    failed = LORA_3.replicate(1)
+    for run in replicates:
+        end(tmp_path, run, Outcome.DIVERGED if run == failed else Outcome.COMPLETED)
+    assert has_ended(tmp_path, failed)
+    assert not has_ended(tmp_path, LORA_3.replicate(2))
     opened = choose_opened(tmp_path, BEST, replicates)
-    assert opened == [uid for uid in replicates if uid != "s/lora/3/seed-1"]
-    assert choose_judged(BEST, opened) == {"lora": ["s/lora/3/seed-0"], "sft": ["s/sft/0/seed-0", "s/sft/0/seed-1"]}
+    assert opened == [run for run in replicates if run != failed]
+    assert choose_judged(BEST, opened) == {"lora": [LORA_3.replicate(0)], "sft": [SFT_0.replicate(0), SFT_0.replicate(1)]}
 
 
 def test_without_finalists_the_best_judge(tmp_path: Path) -> None:
-    assert choose_opened(tmp_path, BEST, []) == ["s/lora/3", "s/sft/0"]
-    assert choose_judged(BEST, ["s/base", "s/lora/3", "s/sft/0"]) == {"lora": ["s/lora/3"], "sft": ["s/sft/0"]}
+    assert choose_opened(tmp_path, BEST, []) == [LORA_3, SFT_0]
+    assert choose_judged(BEST, [STUDY.base, LORA_3, SFT_0]) == {"lora": [LORA_3], "sft": [SFT_0]}
 
 
 def test_an_arm_whose_replicates_all_failed_is_not_judged(tmp_path: Path) -> None:
-    replicates = replicate_uids(list(BEST.values()), 1)
+    replicates = [trial.replicate(0) for trial in BEST.values()]
     end(tmp_path, replicates[0], Outcome.FAILED)
     end(tmp_path, replicates[1], Outcome.COMPLETED)
-    assert choose_judged(BEST, choose_opened(tmp_path, BEST, replicates)) == {"sft": ["s/sft/0/seed-0"]}
+    assert choose_judged(BEST, choose_opened(tmp_path, BEST, replicates)) == {"sft": [SFT_0.replicate(0)]}
 
 
 @pytest.fixture(scope="module")

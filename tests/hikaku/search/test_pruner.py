@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import Trial
 
-from hikaku.search.pruner import ENDING, OUTCOME, StratifiedHalving, rung_attribute
-from records.results import Outcome
+from hikaku.search.pruner import StratifiedHalving
+from hikaku.search.trial_store import write_ending, write_rung
+from records.results import Ending, Outcome, Rung
 
 RUNGS = (100, 300)
 RANKS = CategoricalDistribution([4, 8, 16])
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def keep_rung(trial: Trial, tokens: int, sequence: int, value: float, *, feasible: bool = True) -> None:
+    rung = Rung(tokens=tokens, metrics={}, unix_time=0, sequence=sequence, value=value, finite=True, feasible=feasible)
+    write_rung(trial, rung)
 
 
 @dataclass
@@ -73,7 +79,7 @@ class Simulation:
             return fate.death[1]
         self.sequence += 1
         value = fate.quality + 1000 / tokens
-        trial.set_user_attr(rung_attribute(tokens), {"sequence": self.sequence, "value": value, "feasible": not dies})
+        keep_rung(trial, tokens, self.sequence, value, feasible=not dies)
         trial.report(value, tokens)
         if dies:
             return Outcome.INFEASIBLE
@@ -88,8 +94,8 @@ class Simulation:
 
     def end(self, trial: Trial, outcome: Outcome) -> None:
         self.sequence += 1
-        trial.set_user_attr(ENDING, {"sequence": self.sequence})
-        trial.set_user_attr(OUTCOME, outcome)
+        ending = Ending(outcome=outcome, sequence=self.sequence, reason="", tokens=0, unix_time=0, values=None, excess={})
+        write_ending(trial, ending)
         self.outcomes[trial.number] = outcome
 
     def strata(self) -> dict[object, list[Outcome]]:
@@ -156,7 +162,7 @@ def test_an_infeasible_value_whose_end_is_not_told_yet_sets_no_bar() -> None:
     for sequence, (value, feasible) in enumerate([(0.1, False), (1.0, True)], start=50):
         simulation.study.enqueue_trial({"method.rank": 8})
         trial = simulation.study.ask({"method.rank": RANKS})
-        trial.set_user_attr(rung_attribute(100), {"sequence": sequence, "value": value, "feasible": feasible})
+        keep_rung(trial, 100, sequence, value, feasible=feasible)
         numbers.append(trial.number)
     assert simulation.ends(numbers[1], 100) is False
 
@@ -168,6 +174,6 @@ def test_optuna_sees_an_ordinary_pruner(stratum: str) -> None:
     simulation.run()
     study.enqueue_trial({"method.rank": 8})
     trial = study.ask({"method.rank": RANKS})
-    trial.set_user_attr(rung_attribute(100), {"sequence": 99, "value": 50.0, "feasible": True})
+    keep_rung(trial, 100, 99, 50.0)
     trial.report(50.0, 100)
     assert trial.should_prune()

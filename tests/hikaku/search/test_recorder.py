@@ -8,13 +8,16 @@ import pytest
 
 from hikaku.search.recorder import Recorder
 from hikaku.search.referee import Referee
-from hikaku.search.setting import Setting
-from hikaku.search.trial_store import read_trials
-from records.results import Outcome, RungReport, save_result, trial_folder
+from hikaku.search.standing import read_standing
+from hikaku.study.setting import Setting
+from records.results import Outcome, RungReport, save_result
+from records.run_id import RunId
 from records.runs import read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
 from tests.support.stand_in import make_study, metrics_at, result_of
 from trainables.config import TrialConfig
+
+STUDY = RunId.of_study("study")
 
 
 class FakeTracker(Tracker):
@@ -32,13 +35,13 @@ class FakeTracker(Tracker):
 
 
 def make_recorder(tracker: FakeTracker) -> Recorder:
-    return Recorder("http://mlflow", lambda uid: RunRecord(uid=uid, kind="trial", name=uid, started=0.0), lambda uri: tracker)
+    return Recorder("http://mlflow", lambda run: RunRecord(uid=str(run), kind=run.kind, name=run.short, started=0.0), lambda uri: tracker)
 
 
 def test_parents_are_written_before_children() -> None:
     tracker = FakeTracker(up=False)
     recorder = make_recorder(tracker)
-    recorder.mark("study/arm/0", "study/base", "study")
+    recorder.mark(STUDY.trial("arm", 0), STUDY.base, STUDY)
     tracker.up.set()
     assert recorder.close(patience=10) == ""
     assert tracker.written[-3:] == ["study", "study/base", "study/arm/0"]
@@ -49,7 +52,7 @@ def test_an_outage_delays_records_and_loses_none() -> None:
     recorder = make_recorder(tracker)
     began = time.monotonic()
     for number in range(20):
-        recorder.mark(f"study/arm/{number}")
+        recorder.mark(STUDY.trial("arm", number))
     assert time.monotonic() - began < 0.5
     time.sleep(0.2)
     tracker.up.set()
@@ -59,7 +62,7 @@ def test_an_outage_delays_records_and_loses_none() -> None:
 
 def test_closing_on_a_dead_store_waits_so_long_and_says_so_in_one_line() -> None:
     recorder = make_recorder(FakeTracker(up=False))
-    recorder.mark("study", "study/arm/0")
+    recorder.mark(STUDY, STUDY.trial("arm", 0))
     began = time.monotonic()
     line = recorder.close(patience=0.5)
     assert time.monotonic() - began < 2
@@ -89,17 +92,8 @@ def test_mlflow_says_what_optuna_says_also_when_rebuilt_after_an_outage(tmp_path
     study = make_study(tmp_path)
     (tmp_path / "blocked").write_text("")
     uri = create_store(tmp_path)
-    base = study.trial_config(
-        uid="small/base",
-        seed=0,
-        folder=tmp_path,
-        model_folder=tmp_path,
-        precision="fp32",
-        data_folder=tmp_path,
-        base_folder=None,
-        params={},
-    )
-    save_result(trial_folder(tmp_path / "small", "small/base"), result_of(base, Outcome.COMPLETED, 900))
+    base = study.trial_config(study.id.base, set_up(tmp_path, uri), {})
+    save_result(Path(base.folder), result_of(base, Outcome.COMPLETED, 900))
     referee = Referee(study, set_up(tmp_path, f"sqlite:///{tmp_path}/blocked/mlflow.db" if outage else uri))
     began = time.monotonic()
     run_all(referee)
@@ -110,7 +104,7 @@ def test_mlflow_says_what_optuna_says_also_when_rebuilt_after_an_outage(tmp_path
         assert Referee(study, set_up(tmp_path, uri)).close(finished=True) == ""
     runs = read_study_runs("small", uri)
     statuses = {"completed": "FINISHED", "pruned": "KILLED"}
-    rows = read_trials(study, tmp_path / "small")
+    rows = read_standing(study, tmp_path / "small").snapshot()
     expected = {row.uid: (str(row.outcome), statuses[str(row.outcome)]) for row in rows}
     assert {run.uid: (run.outcome, run.status) for run in runs.trials} == expected
     assert "KILLED" in {run.status for run in runs.trials}

@@ -5,14 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hikaku.search.referee import Referee
-from hikaku.search.trial_store import read_trials
+from hikaku.search.standing import read_standing, refuse_other_workers
 from hikaku.study.study import Study
-from records.results import Outcome, RungReport, load_result, save_result, trial_folder
+from records.results import Outcome, RungReport, load_result, save_result
 from tests.support.stand_in import make_referee, make_study, metrics_at, result_of
 from trainables.config import TrialConfig
+
+
+def stored_trials(referee: Referee) -> list[FrozenTrial]:
+    return list(read_standing(referee.study, referee.setting.folder).trials().values())
 
 
 def ask(referee: Referee) -> TrialConfig:
@@ -123,7 +127,7 @@ def test_a_value_that_is_no_number_ends_the_trial_as_diverged(tmp_path: Path) ->
     assert referee.finish(at_end.uid, result_of(at_end, Outcome.COMPLETED, 900, **{"eval/perplexity": math.inf})) == Outcome.DIVERGED
     assert referee.finish(by_itself.uid, result_of(by_itself, Outcome.DIVERGED, 0)) == Outcome.DIVERGED
     assert [row.outcome for row in referee.snapshot()] == [Outcome.DIVERGED] * 3
-    assert {trial.state for trial in referee._trials.everywhere()} == {TrialState.FAIL}
+    assert {trial.state for trial in stored_trials(referee)} == {TrialState.FAIL}
     stored = load_result(Path(at_rung.folder))
     assert stored is not None
     assert stored.outcome == Outcome.DIVERGED
@@ -135,7 +139,7 @@ def test_an_infeasible_rung_ends_the_trial_and_its_constraint_is_told(tmp_path: 
     config = ask(referee)
     assert referee.report(config.uid, rung(config, 100, **{"retention/retained": 0.5})) is False
     assert referee.finish(config.uid, result_of(config, Outcome.PRUNED, 100)) == Outcome.INFEASIBLE
-    (trial,) = [each for each in referee._trials.everywhere() if each.state.is_finished()]
+    (trial,) = [each for each in stored_trials(referee) if each.state.is_finished()]
     assert trial.state == TrialState.PRUNED
     assert trial.constraints == {"retention/retained at_least 0.9": pytest.approx(0.4)}
 
@@ -144,7 +148,7 @@ def test_pruned_trials_carry_their_constraint(tmp_path: Path) -> None:
     study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": -10}], budget={"trials": 8, "tokens": 900})
     run_study(study, tmp_path)
     referee = make_referee(study, tmp_path)
-    pruned = [trial for trial in referee._trials.everywhere() if trial.state == TrialState.PRUNED]
+    pruned = [trial for trial in stored_trials(referee) if trial.state == TrialState.PRUNED]
     assert pruned
     assert all(trial.constraints for trial in pruned)
 
@@ -167,7 +171,7 @@ def test_several_objectives_are_told_without_pruning(tmp_path: Path) -> None:
     ended = run_study(study, tmp_path)
     assert {outcome for outcome, _ in ended.values()} == {Outcome.COMPLETED}
     referee = make_referee(study, tmp_path)
-    assert all(len(trial.values) == 2 for trial in referee._trials.everywhere())
+    assert all(len(trial.values) == 2 for trial in stored_trials(referee))
     assert set(referee.best()) == {"lora", "full"}
 
 
@@ -180,7 +184,7 @@ def test_the_objective_may_be_a_function(tmp_path: Path) -> None:
     referee = make_referee(study, tmp_path)
     config = ask(referee)
     run_to_end(referee, config)
-    (trial,) = referee._trials.everywhere()
+    (trial,) = stored_trials(referee)
     assert trial.value == pytest.approx(2 * metrics_at(config, 900)["eval/perplexity"])
 
 
@@ -216,10 +220,10 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
         killed = True
     assert killed, "the study makes fewer writes than that"
     monkeypatch.undo()
-    before = {row.uid: row.outcome for row in read_trials(study, tmp_path / "killed" / study.name) if row.outcome}
+    before = {row.uid: row.outcome for row in read_standing(study, tmp_path / "killed" / study.name).snapshot() if row.outcome}
     referee._lock.close()
     run_study(study, tmp_path / "killed")
-    after = {row.uid: row.outcome for row in read_trials(study, tmp_path / "killed" / study.name)}
+    after = {row.uid: row.outcome for row in read_standing(study, tmp_path / "killed" / study.name).snapshot()}
     assert after == {uid: outcome for uid, (outcome, _) in whole.items()}
     assert before.items() <= after.items()
 
@@ -228,12 +232,12 @@ def test_an_end_that_was_decided_but_not_told_is_told_on_opening(tmp_path: Path,
     study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": 0.9}])
     referee = make_referee(study, tmp_path)
     config = ask(referee)
-    monkeypatch.setattr(referee, "_tell", lambda uid: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(referee, "_tell", lambda run: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         referee.report(config.uid, rung(config, 100, **{"retention/retained": 0.5}))
     referee.close(finished=False)
     reopened = make_referee(study, tmp_path)
-    (trial,) = reopened._trials.everywhere()
+    (trial,) = stored_trials(reopened)
     assert trial.state == TrialState.PRUNED
     assert trial.constraints
     assert [row.outcome for row in reopened.snapshot()] == [Outcome.INFEASIBLE]
@@ -277,11 +281,13 @@ def test_an_unfinished_trial_keeps_its_number_of_workers(tmp_path: Path) -> None
     (Path(config.folder) / "config.json").write_text(config.model_dump_json())
     referee.close(finished=False)
     two = make_study(tmp_path, resources={"workers": 2})
+    folder = tmp_path / two.name
     with pytest.raises(ValueError, match=r"^resources.workers: got 2; allowed: 1, with which small/lora/0 was begun, until it has ended$"):
-        make_referee(two, tmp_path)
+        refuse_other_workers(read_standing(two, folder), folder)
     referee = make_referee(make_study(tmp_path), tmp_path)
     run_to_end(referee, ask(referee))
     referee.close(finished=False)
+    refuse_other_workers(read_standing(two, folder), folder)  # the trial has ended
     assert ask(make_referee(two, tmp_path)).engine.workers == 2
 
 
@@ -310,12 +316,11 @@ def test_more_trials_continue_a_finished_study(tmp_path: Path) -> None:
 
 def test_status_reads_without_writing(tmp_path: Path) -> None:
     study = make_study(tmp_path)
-    assert read_trials(study, tmp_path / "nothing") == []
+    assert read_standing(study, tmp_path / "nothing").snapshot() == []
     run_study(study, tmp_path)
     folder = tmp_path / study.name
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix == ".db"}
-    rows = read_trials(study, folder)
+    rows = read_standing(study, folder).snapshot()
     assert len(rows) == 8
     assert all(row.tokens and row.perplexity and row.ended for row in rows)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix == ".db"} == before
-    assert trial_folder(folder, "small/base") == folder / "base"

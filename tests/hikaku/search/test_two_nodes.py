@@ -12,7 +12,8 @@ from ray.cluster_utils import Cluster
 from analysis.report.report import build_report
 from hikaku.search.launcher import run_study
 from hikaku.study.reading import read_study
-from records.results import load_result, trial_folder
+from records.results import load_result
+from records.run_id import RunId
 from records.runs import read_study_runs
 from records.tracking import create_store
 from tests.support.tree import STUDIES
@@ -34,10 +35,10 @@ def test_trials_of_two_workers_span_two_nodes(tmp_path: Path, monkeypatch: pytes
         ray.shutdown()
         cluster.shutdown()
     assert summary.outcomes["completed"] == 1
-    result = load_result(trial_folder(summary.folder, summary.best["lora"]))
+    result = load_result(summary.folder / RunId.parse(summary.best["lora"]).folder)
     assert result is not None
     assert result.tokens >= study.budget.tokens
-    config = json.loads((trial_folder(summary.folder, summary.best["lora"]) / "config.json").read_text())
+    config = json.loads((summary.folder / RunId.parse(summary.best["lora"]).folder / "config.json").read_text())
     assert config["engine"]["workers"] == 2
     assert result.metrics["test/perplexity"] > 1
     uri = create_store(tmp_path)

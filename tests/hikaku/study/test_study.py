@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from hikaku.study.identity import describe_change
 from hikaku.study.reading import read_study, study_schema
+from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.refusals import Refusal
 from tests.support.broken_studies import GOOD, write_surroundings
@@ -158,12 +160,13 @@ def test_an_objectives_direction_is_its_metrics(good: Path) -> None:
     assert [objective.direction for objective in study.objectives] == ["maximize", "minimize", "minimize"]
 
 
-def config_of(study: Study, **changes: Any) -> dict[str, Any]:
-    folder = Path("/state")
-    known: dict[str, Any] = {"uid": f"{study.name}/lora/3", "seed": 5, "folder": folder / "3", "model_folder": folder / "model"}
-    known |= {"precision": "fp32", "data_folder": folder / "data", "base_folder": folder / "base"}
-    known |= {"params": {"method.rank": 8, "method.alpha_over_rank": 2.0, "optimizer.learning_rate": 1e-3}}
-    return study.trial_config(**(known | changes)).flatten()
+STATE = Path("/state")
+SETTING = Setting(STATE, STATE / "model", STATE / "data", "fp32")
+CHOICES = {"method.rank": 8, "method.alpha_over_rank": 2.0, "optimizer.learning_rate": 1e-3}
+
+
+def config_of(study: Study, choices: Mapping[str, Any] = CHOICES) -> dict[str, Any]:
+    return study.trial_config(study.id.trial("lora", 3), SETTING, choices).flatten()
 
 
 def test_a_trials_configuration_is_the_studys_with_the_samples_over_it(good: Path) -> None:
@@ -172,12 +175,13 @@ def test_a_trials_configuration_is_the_studys_with_the_samples_over_it(good: Pat
     assert (flat["optimizer.weight_decay"], flat["engine.workers"], flat["budget.rungs"]) == (0.1, 2, [16384, 32768])
     assert flat["own_metrics"] == {"own/bleu": "my.module:bleu"}
     with pytest.raises(ValidationError, match=r"method\.lora\.rank"):
-        config_of(read_study(good), params={"method.rank": 0, "method.alpha_over_rank": 2.0})
+        config_of(read_study(good), {"method.rank": 0, "method.alpha_over_rank": 2.0})
 
 
 def test_the_base_is_configured_without_an_arm(good: Path) -> None:
-    flat = config_of(read_study(good), uid="good/base", base_folder=None, params={})
-    assert (flat["method.name"], flat["data.base_result_folder"]) == ("full", "")
+    study = read_study(good)
+    flat = study.trial_config(study.id.base, SETTING, {}).flatten()
+    assert (flat["uid"], flat["folder"], flat["method.name"], flat["data.base_result_folder"]) == ("good/base", "/state/base", "full", "")
 
 
 def test_seeds_differ_by_use_and_by_study(good: Path) -> None:
@@ -186,6 +190,14 @@ def test_seeds_differ_by_use_and_by_study(good: Path) -> None:
     assert len(set(seeds)) == 4
     assert study.derive_seed("lora", 0) == seeds[0]
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_trial_has_a_seed_of_its_own_and_replicates_share_theirs_in_all_arms(good: Path) -> None:
+    study = read_study(good)
+    lora, sft = study.id.trial("lora", 0), study.id.trial("sft", 0)
+    assert study.seed_of(lora) == study.derive_seed("lora", 0) != study.seed_of(sft)
+    assert study.seed_of(lora.replicate(1)) == study.seed_of(sft.replicate(1)) == study.derive_seed("finalists", 1)
+    assert study.seed_of(study.id.base) == study.derive_seed("base")
 
 
 def identity_of(path: Path, *overrides: str, digests: dict[str, str] = DIGESTS) -> dict[str, Any]:
@@ -252,9 +264,7 @@ def test_the_schema_is_json_schema_and_knows_every_section() -> None:
 def test_an_ablation_varies_seed_and_precision(good: Path) -> None:
     space = ["arms.lora.space.seed={choices: [0, 1]}", "arms.lora.space.model.precision={choices: [fp32, bf16]}"]
     study = read_study(good, space)
-    params = {"seed": 1, "model.precision": "bf16", "method.rank": 8, "method.alpha_over_rank": 2.0}
-    folders = {"folder": Path("f"), "model_folder": Path("m"), "data_folder": Path("d"), "base_folder": Path("b")}
-    config = study.trial_config(uid="good/lora/0", seed=7, precision="fp32", params=params, **folders)
+    config = study.trial_config(study.id.trial("lora", 0), SETTING, CHOICES | {"seed": 1, "model.precision": "bf16"})
     assert (config.seed, config.model.precision) == (1, "bf16")
     with pytest.raises(ValueError, match=r"arms\.lora\.space\.seed: got seeds in a space, beside finalists"):
         read_study(good, [*space, "finalists={seeds: 3}"])
