@@ -7,8 +7,8 @@ first: the defaults here, the study's `training` section, what the arm's search 
 No module imported from here may import torch or ray: `hikaku check` reads this file.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -124,9 +124,9 @@ class TrialConfig(Section):
         return cls.model_validate(nested)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str):  # noqa: ANN202
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and key != "own_metrics":
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -162,4 +162,5 @@ def _spread(starts: "NDArray[np.intp]", ends: "NDArray[np.intp]") -> "NDArray[np
 
     lengths = ends - starts
     starts, lengths = starts[lengths > 0], lengths[lengths > 0]
-    return np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp), lengths) + np.arange(lengths.sum())
+    before: NDArray[np.intp] = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)  # places in the ranges before each
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum(), dtype=np.intp)

@@ -127,7 +127,7 @@ class Texts:
 
     splits: dict[SplitName, list[Document]]
     read: int
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter[str])
     template: str = ""  # Jinja, of a set whose documents have prompts
     account: dict[str, Any] | None = None  # the card of the folder that `hikaku prepare` wrote, of a set read from one
 

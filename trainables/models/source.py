@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -116,7 +116,7 @@ def _cached(model: str, revision: str) -> Path | None:
 
 
 def _fetch(model: str, revision: str) -> Path:
-    from huggingface_hub import logging, snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -125,9 +125,10 @@ def _fetch(model: str, revision: str) -> Path:
         RevisionNotFoundError,
     )
 
-    logging.set_verbosity_error()  # its retries; the reason is told once, below
+    hub: Any = huggingface_hub
+    hub.logging.set_verbosity_error()  # its retries; the reason is told once, below
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=FETCHED))
+        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=FETCHED))
     except GatedRepoError:
         known = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "set HF_TOKEN"
         raise ValueError(f"model {model} is gated: accept its licence on the hub, then {known}") from None

@@ -75,11 +75,11 @@ class Account:
     """What becomes of the documents, counted on the way."""
 
     read: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    changes: Counter[str] = field(default_factory=Counter)
-    files: dict[str, str] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-    overlaps: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter[str])
+    changes: Counter[str] = field(default_factory=Counter[str])
+    files: dict[str, str] = field(default_factory=dict[str, str])
+    left_out: list[str] = field(default_factory=list[str])
+    overlaps: list[str] = field(default_factory=list[str])
 
 
 def prepare_folder(

@@ -62,6 +62,6 @@ def surfaces(texts: Sequence[str]) -> list[list[str]]:
 
 @cache
 def _tokenizer() -> Any:
-    from sudachipy import Dictionary, SplitMode
+    from sudachipy import Dictionary, SplitMode  # pyright: ignore[reportMissingTypeStubs]
 
     return Dictionary(dict="core").tokenizer(mode=SplitMode.C)

@@ -34,7 +34,7 @@ class Work:
 
     title: str
     lines: list[tuple[int, str]]
-    changes: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter[str])
 
 
 def is_aozora(lines: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ of a long file by its first 64 MiB. What cannot be used is yielded in its place 
 """
 
 import gzip
+import io
 import json
 import zlib
 from collections import Counter
@@ -13,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, cast
 
 from records.refusals import Refusal
 from trainables.corpora.reading.aozora import is_aozora, read_work
@@ -32,6 +33,7 @@ SUFFIXES: dict[Format, tuple[str, ...]] = {
 SUFFIXES["auto"] = tuple(dict.fromkeys(chain.from_iterable(SUFFIXES.values())))
 DETECTED = 64 * 2**20  # bytes of a file that its encoding is told from
 STATEFUL = ("utf-16", "utf-32", "iso2022", "hz", "utf-7")  # no line can be read without those before it: a file stands or falls whole
+ROWS_AT_ONCE = 1000  # of a Parquet file, as Python objects
 CRLF = "CRLF line ends made LF"
 
 
@@ -57,9 +59,10 @@ class TextFile:
     format: Format
     encoding: str
     documents: Iterator[Document | Malformed]
-    changes: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter[str])
 
 
+Bytes = gzip.GzipFile | io.BufferedReader  # of a file, unpacked
 Line = str | Fault
 Numbered = Sequence[tuple[int, Line]]
 
@@ -104,8 +107,8 @@ def _tell_format(path: Path) -> Format:
     raise Refusal(place=str(path), fault="the name tells no format", allowed=allowed)
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+def _open(path: Path) -> Bytes:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _detect(path: Path) -> str:
@@ -113,7 +116,7 @@ def _detect(path: Path) -> str:
     head = b""
     with _open(path) as file:
         try:
-            while len(head) < DETECTED and (part := file.read1(2**20)):  # type: ignore[attr-defined]
+            while len(head) < DETECTED and (part := file.read1(2**20)):
                 head += part
         except (EOFError, OSError, zlib.error):
             pass  # told when its lines are read
@@ -137,7 +140,7 @@ def _read_lines(path: Path, encoding: str, changes: Counter[str]) -> Iterator[Li
             yield _describe_gzip(error)
 
 
-def _read_whole(file: IO[bytes], encoding: str, changes: Counter[str]) -> Iterator[Line]:
+def _read_whole(file: Bytes, encoding: str, changes: Counter[str]) -> Iterator[Line]:
     try:
         text, _ = decode(file.read(), encoding)
     except ValueError as error:
@@ -213,7 +216,7 @@ def _read_jsonl(path: Path, lines: Iterable[Line], reading: Reading) -> Iterator
                 yield Malformed(path, number, "bad JSON", str(error))
                 continue
             if isinstance(row, dict):
-                yield _make_document(path, number, row, reading)
+                yield _make_document(path, number, cast("dict[str, Any]", row), reading)
             else:
                 yield Malformed(path, number, "bad JSON", f"an object is needed, this is a {type(row).__name__}")
 
@@ -270,17 +273,20 @@ def _without_faults(path: Path, lines: Iterator[Line], faults: list[Malformed]) 
 
 
 def _read_parquet(path: Path, reading: Reading) -> Iterator[Document | Malformed]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+    from pyarrow import parquet  # pyright: ignore[reportMissingTypeStubs]
 
+    arrow: Any = pyarrow
+    tables: Any = parquet
     number = 0
     try:
         with _open(path) as stream:
-            for batch in pq.ParquetFile(pa.BufferReader(stream.read())).iter_batches(batch_size=1000):
+            table = tables.ParquetFile(arrow.BufferReader(stream.read()))
+            for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
                     yield _make_document(path, number, row, reading)
-    except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
+    except (EOFError, OSError, zlib.error, arrow.ArrowException) as error:
         yield Malformed(path, number + 1, "bad Parquet", " ".join(str(error).split()))
 
 

@@ -47,10 +47,11 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
 
 
 def _download(**request: Any) -> None:
-    from huggingface_hub import logging, snapshot_download
+    import huggingface_hub
 
-    logging.set_verbosity_error()  # its retries: the reason is told once
-    snapshot_download(**request)
+    hub: Any = huggingface_hub
+    hub.logging.set_verbosity_error()  # its retries: the reason is told once
+    hub.snapshot_download(**request)
 
 
 def _choose_files(config: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from trainables.corpora.reading.document import Fault
 
@@ -34,7 +34,8 @@ def read_row(row: Mapping[str, Any], text_field: str | None = None, prompt_field
 def find_title(row: Mapping[str, Any]) -> str:
     """Return what a row or its `meta` says the text is called; empty where neither does."""
     meta = row.get("meta")
-    titles = (row.get("title"), meta.get("title") if isinstance(meta, dict) else None)
+    within = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+    titles = (row.get("title"), within.get("title"))
     return next((title for title in titles if isinstance(title, str)), "")
 
 
@@ -60,8 +61,8 @@ def _read_messages(messages: Any) -> tuple[str, str] | Fault:
             messages = json.loads(messages)
         except ValueError as error:
             return Fault("bad messages", str(error))
-    turns = messages if isinstance(messages, list) else []
-    if not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
+    turns = cast("list[Any]", messages) if isinstance(messages, list) else []
+    if not all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in turns):
         return Fault("bad messages", "a list of turns with role and content is needed")
     last = next((place for place in range(len(turns) - 1, -1, -1) if turns[place]["role"] == "assistant"), None)
     if not last:

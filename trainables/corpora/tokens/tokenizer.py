@@ -145,6 +145,7 @@ def _cap(data_set: DataSet, split: SplitName) -> int | None:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the fast tokenizer of a model folder."""
-    from transformers import AutoTokenizer
+    import transformers
 
-    return AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    library: Any = transformers
+    return library.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
