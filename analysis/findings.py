@@ -11,6 +11,7 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.statistics.comparison import Figure, Gain, figures_of, gains_of
+from analysis.statistics.conditions import Condition, Sides, decide_conditions
 from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
 from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist, order_methods
 from analysis.statistics.fronts import (
@@ -30,6 +31,7 @@ from analysis.statistics.learning_rates import LearningRates, measure_learning_r
 from analysis.statistics.loss_grid import LossGrid, read_loss_grid
 from analysis.statistics.prices import Price, price_search, price_trials
 from analysis.statistics.sensitivity import ABLATIONS, RANK, Ablation, RankKnee, compare_levels, find_rank_knee
+from analysis.statistics.tiers import Tier, recommend
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
 from records.folders import OPENINGS_FILE
@@ -88,7 +90,7 @@ class Findings:
         return order_methods(self.runs)
 
     @cached_property
-    def sides(self) -> tuple[Finalist, Finalist] | None:
+    def sides(self) -> Sides | None:
         """Return the challenger and the reference; None where one of them completed no trial, or there is one method alone."""
         pair = [self.finalists[method] for method in self.methods[:2] if method in self.finalists]
         return (pair[0], pair[1]) if len(pair) == 2 else None
@@ -127,6 +129,16 @@ class Findings:
     def gains(self) -> tuple[Gain, ...]:
         """Return what the challenger keeps of the reference's quality and what it saves; empty where they cannot be compared."""
         return () if self.sides is None else gains_of(self.runs, *self.sides)
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return what may matter, and which method served it better; empty where challenger and reference cannot be compared."""
+        return () if self.sides is None else decide_conditions(*self.sides, self.verdict)
+
+    @cached_property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Return what to train on which size of GPU."""
+        return recommend(self.runs)
 
     @cached_property
     def grids(self) -> tuple[LossGrid, ...]:

@@ -1,78 +1,83 @@
-"""The decision card: use LoRA when …, use full fine-tuning when …, what to take for which GPU, and the questions it all began with."""
+"""The decision card in words: use a method when …, what to take for which GPU, and what all of that rests on."""
 
-from dataclasses import dataclass
-
-from analysis.findings import Findings, recipe
-from analysis.guidance.conditions import Condition, Method, judge_conditions
-from analysis.guidance.questions import Answer, answer_questions
-from analysis.labels import name_method
-from analysis.statistics.finalists import PROVISIONAL, choose_best
-from analysis.statistics.fronts import KEPT_FREE_GIB, TIERS_GIB, memory_of
+from analysis.findings import recipe
+from analysis.labels import format_cell, label_of, mean_cell, name_method, unit_of
+from analysis.statistics.conditions import Condition, Sides
+from analysis.statistics.finalists import PROVISIONAL, Finalist
+from analysis.statistics.tiers import KEPT_FREE_GIB, Tier
 from analysis.text.wording import Wording
-from records.runs import Run, StudyRuns
+from records.runs import StudyRuns
 
 
-@dataclass(frozen=True)
-class Tier:
-    """A GPU with `gib` of memory: the best completed trial of each method that fits it, and the better of those, None where none does."""
-
-    gib: int
-    best: Run | None
-    by_method: dict[str, Run]
-    text: str
-
-    @property
-    def peak(self) -> float | None:
-        """Return what the best one took of the card, in GiB."""
-        return None if self.best is None else memory_of(self.best)
+def tell_condition(condition: Condition, wording: Wording) -> str:
+    """Return a condition as it stands in a list under "use a method when", or under what is open, then with why."""
+    if condition.margin is not None:
+        return wording("guidance.card.within_margin", margin=f"{condition.margin:.0%}")
+    name = _name_condition(condition, wording)
+    if condition.winner is None:
+        return wording("guidance.card.open_condition", condition=name, **_compare(condition, wording))
+    of_winner, of_other = sorted(condition.sides, key=lambda side: side.method != condition.winner)
+    mine, other = (_show(side, condition.metric) for side in (of_winner, of_other))
+    return wording("guidance.card.decided", condition=name, mine=mine, other=other)
 
 
-@dataclass(frozen=True)
-class Card:
-    """What a study says to somebody who has to choose; `note` and `tiers_note` say what it rests on."""
-
-    conditions: tuple[Condition, ...]
-    tiers: tuple[Tier, ...]
-    answers: tuple[Answer, ...]
-    note: str
-    tiers_note: str
-
-    def conditions_for(self, winner: Method | None) -> tuple[Condition, ...]:
-        """Return the conditions that speak for a method, or with None those that the study leaves open."""
-        return tuple(condition for condition in self.conditions if condition.winner == winner)
+def tell_measured(condition: Condition, wording: Wording) -> str:
+    """Return as a sentence by itself the metric of both methods, and how sure it is which is better."""
+    metric = label_of(condition.metric, wording, unit=True)
+    return wording("guidance.card.measured", metric=metric, **_compare(condition, wording))
 
 
-def make_card(findings: Findings, wording: Wording) -> Card:
-    """Return the card of a study."""
-    runs, finalists = findings.runs, findings.finalists
-    conditions = judge_conditions(finalists, findings.verdict, wording)
-    seeds = min((len(finalist.replicates) for finalist in finalists.values()), default=0)
+def tell_basis(sides: Sides, wording: Wording) -> str:
+    """Return what the conditions rest on: how many runs of which trials."""
+    seeds = min(len(side.replicates) for side in sides)
     kind = "sure" if seeds >= PROVISIONAL else "provisional" if seeds > 1 else "one_seed"
-    trials = ", ".join(finalist.trial.uid for finalist in finalists.values())
-    note = wording(f"guidance.card.note.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
-    devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
-    tiers_note = wording("guidance.card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
-    return Card(conditions, recommend(runs, wording), answer_questions(findings, conditions, wording), note, tiers_note)
+    trials = ", ".join(side.trial.uid for side in sides)
+    return wording(f"guidance.card.note.{kind}", seeds=seeds, fewest=PROVISIONAL, trials=trials)
 
 
-def recommend(runs: StudyRuns, wording: Wording) -> tuple[Tier, ...]:
-    """Return for each size of GPU the best completed trial, by the study's objective on validation, that was measured to fit it."""
-    return tuple(_recommend(runs, gib, wording) for gib in TIERS_GIB)
-
-
-def _recommend(runs: StudyRuns, gib: int, wording: Wording) -> Tier:
-    fitting = [run for run in runs.trials if (peak := memory_of(run)) is not None and peak <= gib - KEPT_FREE_GIB]
-    best = choose_best(runs, fitting)
-    by_method = {method: choose_best(runs, [run for run in fitting if run.method == method]) for method in ("lora", "full")}
-    return Tier(gib, best, {method: run for method, run in by_method.items() if run}, _describe(best, wording))
-
-
-def _describe(best: Run | None, wording: Wording) -> str:
-    """Return how a trial was trained, with what its memory depends on."""
-    if best is None:
+def tell_tier(tier: Tier, wording: Wording) -> str:
+    """Return how the best trial of a size of GPU was trained, with what its memory depends on."""
+    if tier.best is None:
         return wording("guidance.card.tier_none")
-    shown = {
-        name: best.params.get(f"{section}.{name}", "?")
-        for section, name in (("batch", "micro_blocks"), ("batch", "sequence_length"), ("model", "precision"))
+    params = tier.best.params
+    return wording(
+        "guidance.card.tier",
+        recipe=recipe(tier.best),
+        method=name_method(tier.best.method, wording),
+        micro_blocks=params.get("batch.micro_blocks", "?"),
+        sequence_length=params.get("batch.sequence_length", "?"),
+        precision=params.get("model.precision", "?"),
+    )
+
+
+def tell_tiers_basis(runs: StudyRuns, wording: Wording) -> str:
+    """Return what the recommendations rest on: which model, measured on which devices."""
+    devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
+    return wording("guidance.card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
+
+
+def _compare(condition: Condition, wording: Wording) -> dict[str, str]:
+    """Return what fills the places of a text that sets both methods side by side."""
+    first, second = condition.sides
+    return {
+        "first": name_method(first.method, wording),
+        "of_first": _show(first, condition.metric),
+        "second": name_method(second.method, wording),
+        "of_second": _show(second, condition.metric),
+        "reason": wording(f"guidance.card.reason.{condition.reason}"),
     }
-    return wording("guidance.card.tier", recipe=recipe(best), method=name_method(best.method, wording), **shown)
+
+
+def _name_condition(condition: Condition, wording: Wording) -> str:
+    """Return the condition in words, with the metric that decides it: "memory is short (Peak memory, GiB)"."""
+    label, unit = label_of(condition.metric, wording), unit_of(condition.metric, wording)
+    _, *of_set = condition.metric.removeprefix("test/").split("/")
+    return wording(
+        f"guidance.card.condition.{condition.name}",
+        metric=f"{label}, {unit}" if unit else label,
+        set=of_set[0] if of_set else "",
+    )
+
+
+def _show(side: Finalist, metric: str) -> str:
+    return format_cell(mean_cell(side, metric))

@@ -7,10 +7,11 @@ from statistics import fmean
 from typing import Literal
 
 from analysis.findings import Findings
-from analysis.guidance.conditions import Condition
+from analysis.guidance.card import tell_measured
 from analysis.guidance.sentences import tell_ablation, tell_knee, tell_verdict
 from analysis.labels import format_cell
 from analysis.statistics.comparison import steadiness
+from analysis.statistics.conditions import Condition
 from analysis.statistics.difference import MARGIN
 from analysis.statistics.finalists import PROVISIONAL, compare_seeds
 from analysis.statistics.loss_grid import lay_out
@@ -35,11 +36,11 @@ class Answer:
     runs: tuple[Run, ...] = ()
 
 
-def answer_questions(findings: Findings, conditions: Sequence[Condition], wording: Wording) -> tuple[Answer, ...]:
+def answer_questions(findings: Findings, wording: Wording) -> tuple[Answer, ...]:
     """Return the answers: speed and quality of both methods, parameters against quality, schedules and stability."""
     schedules = [ablation for ablation in findings.ablations if ablation.name == SHAPE]
     return (
-        _compare_methods(conditions, findings.verdict, wording),
+        _compare_methods(findings.conditions, findings.verdict, wording),
         _weigh_parameters(findings.runs, findings.knees, wording),
         _judge_schedules(findings.runs, schedules, wording),
     )
@@ -47,12 +48,13 @@ def answer_questions(findings: Findings, conditions: Sequence[Condition], wordin
 
 def _compare_methods(conditions: Sequence[Condition], verdict: Verdict | None, wording: Wording) -> Answer:
     question = wording("guidance.question.methods")
-    speed = next((each for each in conditions if each.name == "data"), None)
+    by_name = {condition.name: condition for condition in conditions}
+    quality, speed = by_name.get("quality"), by_name.get("data")
     if not conditions:
         return Answer(question, "unanswered", wording("guidance.question.one_method"))
     known = verdict is not None and verdict.decision not in ("no_verdict", "inconclusive")
-    said = tell_verdict(verdict, wording) if verdict else next((each.measured for each in conditions if each.name == "quality"), "")
-    told = " ".join(filter(None, [said, speed.measured if speed else ""]))
+    measured = [tell_measured(condition, wording) for condition in (None if verdict else quality, speed) if condition]
+    told = " ".join([*([tell_verdict(verdict, wording)] if verdict else []), *measured])
     decided = known + (speed is not None and speed.winner is not None)
     states: tuple[State, ...] = ("unanswered", "partly_answered", "answered")
     return Answer(question, states[decided], told, conditions[0].runs)

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from analysis.statistics.finalists import Finalist
+from records.metrics import mean_of
 from records.runs import Run, StudyRuns
 
 History = Sequence[tuple[int, float]]  # tokens, value
@@ -31,7 +32,7 @@ FIGURES = {  # name: unit; what each is, by formula, stands in the texts under r
     "degradation/nats": "nat/token",
 }
 SPEED = "efficiency/tokens_per_second"
-SAVED = {  # name: metric; the gain is full fine-tuning's over LoRA's
+SAVED = {  # name: metric, of which less is better; the gain is the reference's over the challenger's
     "trainable_parameters": "efficiency/trainable_parameters",
     **{part: f"efficiency/{part}_gib" for part in PARTS},
     "seconds_per_step": "efficiency/seconds_per_step",
@@ -52,12 +53,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gain:
-    """A figure of LoRA against full fine-tuning: what of each goes in, of which metric, and `value`, what the formula gives."""
+    """A figure of the challenger against the reference: what of each goes in, of which metric, and `value`, what the formula gives."""
 
     name: str
     metric: str
-    lora: float | None
-    full: float | None
+    challenger: float | None
+    reference: float | None
     value: float | None
 
 
@@ -77,21 +78,22 @@ class Overfitting:
 
 def figures_of(runs: StudyRuns, finalists: Mapping[str, Finalist]) -> tuple[Figure, ...]:
     """Return steadiness, overfitting and held-out degradation of each finalist."""
-    told = {method: [_training_of(runs, run) for run in finalist.runs] for method, finalist in finalists.items()}
-    return tuple(
-        Figure(name, unit, {method: _mean([each.get(name) for each in values]) for method, values in told.items()})
-        for name, unit in FIGURES.items()
-    )
+    measured = {method: [_training_of(runs, run) for run in finalist.runs] for method, finalist in finalists.items()}
+    figures: list[Figure] = []
+    for name, unit in FIGURES.items():
+        by_method = {method: [values[name] for values in of_runs if name in values] for method, of_runs in measured.items()}
+        figures.append(Figure(name, unit, {method: mean_of(name, values) for method, values in by_method.items()}))
+    return tuple(figures)
 
 
-def gains_of(runs: StudyRuns, lora: Finalist, full: Finalist) -> tuple[Gain, ...]:
-    """Return what LoRA keeps of full fine-tuning's quality and what it saves in parameters, memory by part, and time."""
-    gains = list(_quality(runs.base, lora, full))
+def gains_of(runs: StudyRuns, challenger: Finalist, reference: Finalist) -> tuple[Gain, ...]:
+    """Return what the challenger keeps of the reference's quality and what it saves in parameters, memory by part, and time."""
+    gains = [*_quality(runs.base, challenger, reference)]
     for name, metric in SAVED.items():
-        ours, theirs = lora.mean(metric), full.mean(metric)
-        gains.append(Gain(f"gain/{name}", metric, ours, theirs, _ratio(theirs, ours)))
-    ours, theirs = lora.mean(SPEED), full.mean(SPEED)
-    gains.append(Gain("gain/speed", SPEED, ours, theirs, _ratio(ours, theirs)))
+        first, second = challenger.mean(metric), reference.mean(metric)
+        gains.append(Gain(f"gain/{name}", metric, first, second, _ratio(second, first)))
+    first, second = challenger.mean(SPEED), reference.mean(SPEED)  # of speed more is better
+    gains.append(Gain("gain/speed", SPEED, first, second, _ratio(first, second)))
     return tuple(gains)
 
 
@@ -138,26 +140,22 @@ def _training_of(runs: StudyRuns, run: Run) -> dict[str, float]:
         told |= {"overfitting/share": float(found.is_shown), "overfitting/rise": found.rise, "overfitting/tokens": float(found.tokens)}
     if {"test/nats_per_token", "eval/nats_per_token"} <= set(run.metrics):
         told["degradation/nats"] = run.metrics["test/nats_per_token"] - run.metrics["eval/nats_per_token"]
-    return told
+    return {name: value for name, value in told.items() if math.isfinite(value)}
 
 
-def _quality(base: Run | None, lora: Finalist, full: Finalist) -> Sequence[Gain]:
-    """Return what LoRA retains of full fine-tuning's quality on the test documents, as perplexity and as nats won over the base."""
-    name = "test/nats_per_token"
-    ours, theirs, untouched = lora.mean(name), full.mean(name), base.metrics.get(name) if base else None
-    our_perplexity, their_perplexity = (None if nats is None else math.exp(nats) for nats in (ours, theirs))
-    our_gain, their_gain = (None if nats is None or untouched is None else untouched - nats for nats in (ours, theirs))
-    share = _ratio(our_gain, their_gain) if their_gain is not None and their_gain > 0 else None
+def _quality(base: Run | None, challenger: Finalist, reference: Finalist) -> tuple[Gain, Gain]:
+    """Return what of the reference's quality on the test documents is retained, as perplexity and as nats won over the base."""
+    metric = "test/nats_per_token"
+    untouched = base.metrics.get(metric) if base else None
+    nats = (challenger.mean(metric), reference.mean(metric))
+    first, second = (None if mean is None else math.exp(mean) for mean in nats)
+    first_won, second_won = (None if mean is None or untouched is None else untouched - mean for mean in nats)
+    share = _ratio(first_won, second_won) if second_won is not None and second_won > 0 else None  # of nothing there is no share
     return (
-        Gain("retained/perplexity", name, our_perplexity, their_perplexity, _ratio(their_perplexity, our_perplexity)),
-        Gain("retained/nats", name, our_gain, their_gain, share),
+        Gain("retained/perplexity", metric, first, second, _ratio(second, first)),
+        Gain("retained/nats", metric, first_won, second_won, share),
     )
 
 
 def _ratio(dividend: float | None, divisor: float | None) -> float | None:
     return None if dividend is None or not divisor else dividend / divisor
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return fmean(known) if known else None

@@ -12,7 +12,6 @@ from scipy.stats import t as student
 from records.metrics import mean_of, rank
 from records.runs import Run, StudyRuns
 
-METHODS = ("lora", "full")
 SIZE = "efficiency/trainable_parameters"
 CONFIDENCE = 0.95
 PROVISIONAL = 5  # fewer seeds than this say so beside every verdict

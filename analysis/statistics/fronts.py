@@ -186,17 +186,3 @@ def _hypervolumes(points: Iterable[Point], values: Values, directions: Sequence[
     box = float(np.prod(np.abs(reference - best)))
     kept = {"all": np.ones(len(arms), dtype=bool)} | {arm: arms == arm for arm in dict.fromkeys(arms.tolist())}
     return {name: measure_hypervolume(values[rows], directions, reference) / box if box else 0.0 for name, rows in kept.items()}
-
-
-TIERS_GIB = (12, 16, 24, 80)
-
-
-KEPT_FREE_GIB = 1.0  # of a card, for the driver, CUDA's own and what the allocator cannot use
-
-
-MEMORY = ("efficiency/reserved_memory_gib", "efficiency/peak_memory_gib")  # the first that a trial has
-
-
-def memory_of(run: Run) -> float | None:
-    """Return what a trial took of its device in GiB: what the allocator reserved where that is known, else its tensors' peak."""
-    return next((run.metrics[name] for name in MEMORY if name in run.metrics), None)

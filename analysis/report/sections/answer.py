@@ -1,12 +1,11 @@
 """What the study found, on one screen, and the table behind it."""
 
 from analysis.findings import Findings, recipe
-from analysis.labels import label_of, label_side, mean_cell, name_method, name_unit
+from analysis.labels import capitalize, label_of, label_side, mean_cell, name_method, name_unit
 from analysis.report.document import Block, Paragraph, Points, Section, Tile, Tiles
 from analysis.report.sections.measures import compare
 from analysis.report.tables import Column, Table
 from analysis.statistics.comparison import Gain
-from analysis.statistics.finalists import METHODS
 from analysis.text.wording import Wording
 from records.metrics import definition_of
 
@@ -54,26 +53,33 @@ def answer(findings: Findings, wording: Wording) -> Section:
 
 
 def _gains(findings: Findings, wording: Wording) -> Table | None:
-    """Return what LoRA keeps of full fine-tuning's quality and what it saves; None where one of the methods is missing."""
+    """Return what the challenger keeps of the reference's quality and what it saves; None where they cannot be compared."""
+    if findings.sides is None:
+        return None
+    first, second = (name_method(side.method, wording) for side in findings.sides)
     rows = tuple(
-        (gain.name, gain.lora, gain.full, gain.value, _formula(gain, wording)) for gain in findings.gains if gain.value is not None
+        (gain.name, gain.challenger, gain.reference, gain.value, _formula(gain, first, second, wording))
+        for gain in findings.gains
+        if gain.value is not None
     )
     columns = (
         Column(wording("report.column.measure"), is_code=True),
-        *(Column(name_method(method, wording)) for method in METHODS),
+        Column(first),
+        Column(second),
         Column(wording("report.gains.gain")),
         Column(wording("report.column.formula")),
     )
-    return Table("gains", wording("report.gains.title"), columns, rows) if rows else None
+    return Table("gains", wording("report.gains.title", first=first), columns, rows) if rows else None
 
 
-def _formula(gain: Gain, wording: Wording) -> str:
-    """Return how a gain is computed."""
+def _formula(gain: Gain, first: str, second: str, wording: Wording) -> str:
+    """Return how a gain of the first method over the second is computed."""
+    names = {"first": first, "second": second, "Second": capitalize(second)}
     if gain.name == "gain/speed":
-        return wording("report.formula.speed", metric=gain.metric)
+        return wording("report.formula.speed", metric=gain.metric, **names)
     if gain.name.startswith("gain/"):
-        return wording("report.formula.gain", metric=gain.metric, unit=name_unit(definition_of(gain.metric).unit, wording))
-    return wording(f"report.formula.{gain.name}")
+        return wording("report.formula.gain", metric=gain.metric, unit=name_unit(definition_of(gain.metric).unit, wording), **names)
+    return wording(f"report.formula.{gain.name}", **names)
 
 
 def _tile(findings: Findings, name: str, wording: Wording) -> Tile:

@@ -1,41 +1,50 @@
 """The verdict in a few words, when to use which method, what to train on which GPU, and the questions it began with."""
 
-from analysis.findings import Findings, short
-from analysis.guidance.card import Card, Tier, make_card
-from analysis.guidance.conditions import Method
+from collections.abc import Sequence
+
+from analysis.findings import Findings
+from analysis.guidance.card import tell_basis, tell_condition, tell_tier, tell_tiers_basis
+from analysis.guidance.questions import answer_questions
 from analysis.guidance.sentences import tell_verdict
 from analysis.labels import Cell, capitalize, label_side, name_method, name_unit
 from analysis.report.document import Block, Leaning, Leanings, Paragraph, Section
 from analysis.report.sections.measures import name_columns
 from analysis.report.tables import Column, Table
+from analysis.statistics.tiers import Tier
 from analysis.statistics.verdict import Verdict
 from analysis.text.wording import Wording
 
-TIERS = ("gpu", "trial", "memory", "recipe", "lora", "full")
+TIERS = ("gpu", "trial", "memory", "recipe")  # columns before those of the methods
 QUESTIONS = ("asked", "state", "answer")
 
 
 def verdict(findings: Findings, wording: Wording) -> Section | None:
     """Return the verdict and the conditions that speak for each method; None where the methods cannot be compared."""
-    card = _card(findings, wording)
     blocks: list[Block] = []
     if findings.verdict is not None:
         blocks += [Paragraph(_headline(findings.verdict, wording), "verdict"), Paragraph(tell_verdict(findings.verdict, wording))]
-    leanings = tuple(each for each in (_leaning(findings, card, winner, wording) for winner in ("lora", "full", None)) if each.items)
-    if leanings:
-        blocks += [Leanings(leanings), Paragraph(card.note, "aside")]
+    if findings.sides is not None and findings.conditions:
+        winners = (*(side.method for side in findings.sides), None)
+        leanings = (_leaning(findings, winner, wording) for winner in winners)
+        blocks.append(Leanings(tuple(leaning for leaning in leanings if leaning.items)))
+        blocks.append(Paragraph(tell_basis(findings.sides, wording), "aside"))
     return Section("verdict", wording("report.verdict.title"), tuple(blocks)) if blocks else None
 
 
 def guide(findings: Findings, wording: Wording) -> Section:
     """Return what to train on which GPU, and what this study says to the questions it began with."""
-    card = _card(findings, wording)
-    columns = tuple(
-        Column(wording(f"report.tiers.column.{name}"), unit=name_unit("GiB", wording) if name in ("gpu", "memory") else "")
-        for name in TIERS
+    columns = (
+        *(
+            Column(wording(f"report.tiers.column.{name}"), unit=name_unit("GiB", wording) if name in ("gpu", "memory") else "")
+            for name in TIERS
+        ),
+        *(Column(wording("report.tiers.column.method", method=name_method(method, wording))) for method in findings.methods),
     )
-    tiers = Table("tiers", wording("report.tiers.title"), columns, tuple(_tier(tier) for tier in card.tiers), card.tiers_note)
-    answers = tuple((answer.question, wording(f"report.questions.state.{answer.state}"), answer.text) for answer in card.answers)
+    rows = tuple(_tier(tier, findings.methods, wording) for tier in findings.tiers)
+    tiers = Table("tiers", wording("report.tiers.title"), columns, rows, tell_tiers_basis(findings.runs, wording))
+    answers = tuple(
+        (answer.question, wording(f"report.questions.state.{answer.state}"), answer.text) for answer in answer_questions(findings, wording)
+    )
     questions = Table("questions", wording("report.questions.title"), name_columns("questions", QUESTIONS, wording), answers)
     return Section("guide", wording("report.guide.title"), (tiers, questions))
 
@@ -53,17 +62,15 @@ def _headline(verdict: Verdict, wording: Wording) -> str:
     return wording("report.verdict.provisional", headline=headline) if verdict.is_provisional else headline
 
 
-def _card(findings: Findings, wording: Wording) -> Card:
-    return make_card(findings, wording)
-
-
-def _leaning(findings: Findings, card: Card, winner: Method | None, wording: Wording) -> Leaning:
-    title = wording("report.guide.open" if winner is None else f"report.guide.use_{winner}")
+def _leaning(findings: Findings, winner: str | None, wording: Wording) -> Leaning:
+    """Return the conditions that speak for a method, or with None those that the study leaves open."""
+    title = wording("report.guide.open") if winner is None else wording("report.guide.use", method=name_method(winner, wording))
     arm = next((trial.arm for trial in findings.best.values() if trial.method == winner), None)
-    items = tuple(condition.text for condition in card.conditions_for(winner))
+    items = tuple(tell_condition(condition, wording) for condition in findings.conditions if condition.winner == winner)
     return Leaning(title, items, label_side(f"best {arm}" if arm else "base", wording))
 
 
-def _tier(tier: Tier) -> tuple[Cell, ...]:
-    of_method = (short(run.uid) if (run := tier.by_method.get(method)) else None for method in ("lora", "full"))
-    return (tier.gib, short(tier.best.uid) if tier.best else None, tier.peak, tier.text, *of_method)
+def _tier(tier: Tier, methods: Sequence[str], wording: Wording) -> tuple[Cell, ...]:
+    best = tier.best.id.short if tier.best else None
+    of_methods = (run.id.short if (run := tier.by_method.get(method)) else None for method in methods)
+    return (tier.gib, best, tier.peak, tell_tier(tier, wording), *of_methods)

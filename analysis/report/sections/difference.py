@@ -24,10 +24,12 @@ def difference(findings: Findings, wording: Wording) -> Section | None:
         return None
     whole = _row(wording("report.difference.whole"), "", verdict.difference, None, _word(verdict.decision, verdict.methods, wording))
     rows = (whole, *(_row_of_class(found, wording) for found in findings.classes))
+    first, second = (name_method(method, wording) for method in verdict.methods)
+    columns = name_columns("difference", COLUMNS, wording, first=first, second=second)
     blocks: list[Block | None] = [
-        Paragraph(wording("report.difference.how", first=_name(verdict, 0, wording), second=_name(verdict, 1, wording))),
+        Paragraph(wording("report.difference.how", first=first, second=second)),
         _forest(findings, verdict, wording),
-        Table("difference", wording("report.difference.table"), name_columns("difference", COLUMNS, wording), rows),
+        Table("difference", wording("report.difference.table"), columns, rows),
         _certainty(verdict, wording) if verdict.difference.is_known else None,
     ]
     return Section("difference", wording("report.difference.title"), tuple(block for block in blocks if block))
@@ -51,8 +53,9 @@ def _row(kind: str, name: str, found: Difference, adjusted: float | None, word: 
 def _certainty(verdict: Verdict, wording: Wording) -> Table:
     found = verdict.difference
     values = (found.of_documents, found.of_seeds, found.of_errors, found.degrees, found.margin, found.p_inferior)
+    first = name_method(verdict.methods[0], wording)
     rows = tuple(
-        (wording(f"report.certainty.part.{part}"), value, wording(f"report.certainty.means.{part}"))
+        (wording(f"report.certainty.part.{part}"), value, wording(f"report.certainty.means.{part}", first=first))
         for part, value in zip(PARTS, values, strict=True)
     )
     return Table(
@@ -69,7 +72,7 @@ def _forest(findings: Findings, verdict: Verdict, wording: Wording) -> Figure:
     for each in findings.classes:
         if math.isfinite(each.difference.mean):
             ratios.append(Ratio(label_class(each.name, wording), each.difference.ratio, *each.difference.ratio_interval))
-    first, second = _name(verdict, 0, wording), _name(verdict, 1, wording)
+    first, second = (name_method(method, wording) for method in verdict.methods)
     drawing = draw_forest(
         ratios,
         wording("report.figure.forest.axis", first=first, second=second),
@@ -78,7 +81,3 @@ def _forest(findings: Findings, verdict: Verdict, wording: Wording) -> Figure:
         margin_label=wording("report.figure.forest.margin", margin=f"{whole.margin:.0%}"),
     )
     return picture("forest", drawing, wording)
-
-
-def _name(verdict: Verdict, place: int, wording: Wording) -> str:
-    return name_method(verdict.methods[place], wording)

@@ -38,9 +38,14 @@ def column_of(name: str, wording: Wording) -> Column:
     return Column(label_of(name, wording, unit=True), metric=name)
 
 
-def name_columns(table: str, names: Sequence[str], wording: Wording) -> tuple[Column, ...]:
+def name_columns(table: str, names: Sequence[str], wording: Wording, **values: str) -> tuple[Column, ...]:
     """Return the columns of a table by the texts under its name: `column` is what each is called, `means` what its numbers are."""
-    return tuple(Column(wording(f"report.{table}.column.{name}"), wording.find(f"report.{table}.means.{name}")) for name in names)
+    columns: list[Column] = []
+    for name in names:
+        means = f"report.{table}.means.{name}"
+        meaning = wording(means, **values) if means in wording.texts else ""
+        columns.append(Column(wording(f"report.{table}.column.{name}", **values), meaning))
+    return tuple(columns)
 
 
 def compare(name: str, title: str, metrics: Sequence[str], sides: Mapping[str, Finalist], wording: Wording) -> Table | None:

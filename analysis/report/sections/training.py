@@ -9,7 +9,6 @@ from analysis.report.figures.curves import Curve, draw_loss_curves
 from analysis.report.sections.pictures import picture
 from analysis.report.tables import Column, Table
 from analysis.statistics.comparison import Figure as Compared
-from analysis.statistics.finalists import METHODS
 from analysis.text.wording import Wording
 
 
@@ -22,29 +21,28 @@ def training(findings: Findings, wording: Wording) -> Section | None:
     panels = {title: curves for title, curves in panels.items() if curves}
     if not panels:
         return None
-    told = findings.figures
     base = findings.runs.base.metrics.get("eval/perplexity") if findings.runs.base else None
     lines = {} if base is None else {wording("report.training.validation"): base}
     curves = picture("loss_curves", draw_loss_curves(panels, wording, lines), wording)
-    return Section("training", wording("report.training.title"), (curves, *([_steadiness(told, wording)] if told else [])))
+    return Section("training", wording("report.training.title"), (curves, _steadiness(findings.figures, findings.methods, wording)))
 
 
-def _steadiness(told: Sequence[Compared], wording: Wording) -> Table:
+def _steadiness(figures: Sequence[Compared], methods: Sequence[str], wording: Wording) -> Table:
     """Return how steadily each method trained, where it began to overfit and what it lost on held-out texts, each with its formula."""
     columns = (
         Column(wording("report.column.measure"), is_code=True),
-        *(Column(name_method(method, wording)) for method in METHODS),
+        *(Column(name_method(method, wording)) for method in methods),
         Column(wording("report.column.unit")),
         Column(wording("report.column.formula")),
     )
     rows = tuple(
         (
             figure.name,
-            *(figure.values.get(method) for method in METHODS),
+            *(figure.values.get(method) for method in methods),
             name_unit(figure.unit, wording),
             wording(f"report.formula.{figure.name}"),
         )
-        for figure in told
+        for figure in figures
     )
     return Table("steadiness", wording("report.training.steadiness"), columns, rows)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from analysis.findings import Findings
-from analysis.guidance.card import Card, make_card
+from analysis.guidance.card import tell_basis, tell_condition, tell_measured, tell_tier
+from analysis.guidance.questions import Answer, answer_questions
 from analysis.guidance.sentences import tell_knee, tell_verdict
 from analysis.statistics.difference import measure_difference
 from analysis.statistics.sensitivity import Ablation, Effect, RankKnee
@@ -19,6 +20,7 @@ from analysis.text.wording import read_wording
 from records.runs import Run, StudyRuns
 from tests.support.made_runs import make_run, make_study
 
+WORDING = read_wording()
 FIGURES: dict[str, tuple[float, float]] = {  # LoRA, full
     "eval/perplexity": (12.0, 11.0),
     "test/perplexity": (12.1, 11.1),
@@ -55,43 +57,51 @@ def make_verdict(shift: float, noise: float = 0.01, seeds: int = 5) -> Verdict:
     return Verdict(("lora", "full"), measure_difference(lora, full, np.full(60, 100.0)))
 
 
-def make(runs: StudyRuns, **computed: object) -> Card:
-    """Return the card; what is given by the name of a property of Findings stands as if it had been computed."""
+def find(runs: StudyRuns, **computed: object) -> Findings:
+    """Return the findings; what is given by the name of a property of theirs stands as if it had been computed."""
     findings = Findings(runs)
     vars(findings).update(computed)
-    return make_card(findings, read_wording())
+    return findings
 
 
-def names(card: Card, winner: Any) -> list[str]:
-    return [condition.name for condition in card.conditions_for(winner)]
+def names(findings: Findings, winner: str | None) -> list[str]:
+    return [condition.name for condition in findings.conditions if condition.winner == winner]
+
+
+def answers(findings: Findings) -> tuple[Answer, ...]:
+    return answer_questions(findings, WORDING)
 
 
 def test_conditions_go_to_the_better_method() -> None:
-    card = make(make_two_arms(seeds=5), verdict=make_verdict(0.09))
-    assert names(card, "lora") == ["memory", "storage", "retention"]
-    assert names(card, "full") == ["quality", "data"]
-    assert names(card, None) == ["speed"]
-    memory = next(condition for condition in card.conditions if condition.name == "memory")
-    assert memory.text == "memory is short (Peak memory, GiB): 5 against 20"
+    findings = find(make_two_arms(seeds=5), verdict=make_verdict(0.09))
+    assert names(findings, "lora") == ["memory", "storage", "retention"]
+    assert names(findings, "full") == ["quality", "data"]
+    assert names(findings, None) == ["speed"]
+    memory = next(condition for condition in findings.conditions if condition.name == "memory")
+    assert tell_condition(memory, WORDING) == "memory is short (Peak memory, GiB): 5 against 20"
     assert {run.uid for run in memory.runs} == {f"toy/{arm}/0/seed-{seed}" for arm in ("lora", "sft") for seed in range(5)}
-    assert "chance between seeds" in card.conditions_for(None)[0].text
-    assert card.note.startswith("From 5 seeds")
+    (speed,) = (condition for condition in findings.conditions if condition.winner is None)
+    assert "chance between seeds" in tell_condition(speed, WORDING)
+    assert findings.sides is not None
+    assert tell_basis(findings.sides, WORDING).startswith("From 5 seeds")
 
 
 def test_test_documents_decide_where_both_have_them() -> None:
     both = FIGURES | {"test/retention/english": (0.7, 0.8), "test/retention/chinese": (0.7, 0.6)}
-    decided = {each.metric: each.winner for each in make(make_two_arms(5, both)).conditions if each.name == "retention"}
+    decided = {each.metric: each.winner for each in find(make_two_arms(5, both)).conditions if each.name == "retention"}
     assert decided == {"test/retention/english": "full", "test/retention/chinese": "lora"}
 
 
 def test_one_seed_decides_only_what_chance_does_not_move() -> None:
-    card = make(make_two_arms(seeds=0))
-    assert names(card, "lora") == ["memory", "storage"]
-    assert names(card, "full") == []
-    assert names(card, None) == ["quality", "speed", "data", "retention"]
-    assert "no verdict" in card.conditions_for(None)[0].text
-    assert card.answers[0].state == "unanswered"
-    assert make(make_two_arms(seeds=3)).note.startswith("Provisional: from 3 seeds")
+    findings = find(make_two_arms(seeds=0))
+    assert names(findings, "lora") == ["memory", "storage"]
+    assert names(findings, "full") == []
+    assert names(findings, None) == ["quality", "speed", "data", "retention"]
+    assert "no verdict" in tell_condition(findings.conditions[0], WORDING)
+    assert answers(findings)[0].state == "unanswered"
+    sides = find(make_two_arms(seeds=3)).sides
+    assert sides is not None
+    assert tell_basis(sides, WORDING).startswith("Provisional: from 3 seeds")
 
 
 @pytest.mark.parametrize(
@@ -99,15 +109,36 @@ def test_one_seed_decides_only_what_chance_does_not_move() -> None:
     [(0.0, ["margin"], []), (0.02, ["margin"], ["quality"]), (0.2, [], ["quality"]), (-0.1, ["quality"], [])],
 )
 def test_a_margin_speaks_for_lora_where_it_is_shown(shift: float, lora: list[str], full: list[str]) -> None:
-    card = make(make_two_arms(seeds=5), verdict=make_verdict(shift))
-    assert [name for name in names(card, "lora") if name in ("margin", "quality")] == lora
-    assert [name for name in names(card, "full") if name in ("margin", "quality")] == full
+    findings = find(make_two_arms(seeds=5), verdict=make_verdict(shift))
+    assert [name for name in names(findings, "lora") if name in ("margin", "quality")] == lora
+    assert [name for name in names(findings, "full") if name in ("margin", "quality")] == full
+
+
+def test_any_two_methods_are_challenger_and_reference() -> None:
+    size, memory = "efficiency/trainable_parameters", "efficiency/peak_memory_gib"
+    trials = [
+        make_run("toy/a/0", {"eval/perplexity": 12.0, size: 5000.0, memory: 3.0}, method="dora"),
+        make_run("toy/b/0", {"eval/perplexity": 11.0, size: 300.0, memory: 3.0}, method="ia3"),
+        make_run("toy/c/0", {"eval/perplexity": 10.0, size: 9e6, memory: 9.0}, method="full"),
+    ]
+    smallest_first = find(make_study(trials))
+    assert smallest_first.methods == ("ia3", "dora", "full")
+    assert names(smallest_first, "ia3") == ["storage"]
+    (storage,) = (condition for condition in smallest_first.conditions if condition.winner)
+    assert tell_condition(storage, WORDING) == "many adaptations are to be kept or sent (Trainable parameters): 300 against 5,000"
+    assert tell_measured(storage, WORDING) == "Trainable parameters: ia3 300, dora 5,000, which does not depend on chance."
+
+    runs = make_study(trials)
+    named = find(replace(runs, parent=replace(runs.parent, tags={**runs.parent.tags, "challenger": "dora", "reference": "full"})))
+    assert named.methods == ("dora", "full", "ia3")
+    assert names(named, "dora") == ["memory", "storage"]
+    assert [gain.value for gain in named.gains if gain.name == "gain/peak_memory"] == [3.0]
 
 
 def test_one_method_alone_has_no_conditions() -> None:
-    card = make(make_study([make_run("toy/lora/0", {"eval/perplexity": 3.0})], model="toy"))
-    assert card.conditions == ()
-    assert card.answers[0].text == "Only one of the two methods completed a trial."
+    findings = find(make_study([make_run("toy/lora/0", {"eval/perplexity": 3.0})], model="toy"))
+    assert findings.conditions == ()
+    assert answers(findings)[0].text == "Only one of the two methods completed a trial."
 
 
 def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
@@ -123,7 +154,7 @@ def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
         trial("toy/sft/0", 11.0, 23.0),
         trial("toy/sft/1", 10.0, 79.5),
     ]
-    tiers = make(make_study(trials, model="toy")).tiers
+    tiers = find(make_study(trials, model="toy")).tiers
     assert [(tier.gib, tier.best.uid if tier.best else None) for tier in tiers] == [
         (12, "toy/lora/0"),
         (16, "toy/lora/0"),
@@ -132,33 +163,33 @@ def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
     ]
     assert {method: run.uid for method, run in tiers[2].by_method.items()} == {"lora": "toy/lora/2", "full": "toy/sft/0"}
     assert tiers[0].peak == 10.0
-    assert tiers[0].text == "LoRA: rank 8, learning_rate 0.0003; 4 rows of 2048 tokens at a time in bf16"
-    large = make(make_study([trial("toy/lora/0", 12.0, 90.0)], model="toy")).tiers
-    assert [(tier.best, tier.peak, tier.text) for tier in large] == [(None, None, "nothing that completed fits")] * 4
+    assert tell_tier(tiers[0], WORDING) == "LoRA: rank 8, learning_rate 0.0003; 4 rows of 2048 tokens at a time in bf16"
+    large = find(make_study([trial("toy/lora/0", 12.0, 90.0)], model="toy")).tiers
+    assert [(tier.best, tier.peak, tell_tier(tier, WORDING)) for tier in large] == [(None, None, "nothing that completed fits")] * 4
 
 
 def test_the_first_question_needs_a_verdict_and_convergence() -> None:
     def state(verdict: Verdict, tokens: float) -> str:
         figures = FIGURES | {"convergence/tokens_to_95": (40_000.0, tokens)}
-        return make(make_two_arms(5, figures), verdict=verdict).answers[0].state
+        return answers(find(make_two_arms(5, figures), verdict=verdict))[0].state
 
     assert state(make_verdict(0.09), 30_000) == "answered"
     assert state(make_verdict(0.09), 40_000) == "partly_answered"
     assert state(make_verdict(0.05, noise=0.5), 40_000) == "unanswered"  # inconclusive
-    text = make(make_two_arms(5), verdict=make_verdict(0.09)).answers[0].text
+    text = answers(find(make_two_arms(5), verdict=make_verdict(0.09)))[0].text
     assert text.startswith(tell_verdict(make_verdict(0.09), read_wording()))
     assert text.endswith("LoRA 39,998, full fine-tuning 30,004, more than chance between seeds.")
 
 
 def test_the_second_question_is_the_ranks() -> None:
     knee = RankKnee("lora", (4, 8, 16), 5, 60, "knee", 8, (8, 8), 0.1, 0.001, 0.001)
-    answer = make(make_two_arms(0), knees=(knee,)).answers[1]
-    assert (answer.state, answer.text) == ("answered", f"{tell_knee(knee, read_wording())}.")
+    answer = answers(find(make_two_arms(0), knees=(knee,)))[1]
+    assert (answer.state, answer.text) == ("answered", f"{tell_knee(knee, WORDING)}.")
     trials = [
         make_run(f"toy/lora/{number}", {"eval/perplexity": quality, "efficiency/trainable_parameters": size})
         for number, (quality, size) in enumerate([(10.0, 4000.0), (10.4, 1000.0), (10.6, 500.0)])  # within 5 %, and just not
     ]
-    answer = make(make_study(trials, model="toy")).answers[1]
+    answer = answers(find(make_study(trials, model="toy")))[1]
     assert answer.state == "unanswered"
     assert [run.uid for run in answer.runs] == ["toy/lora/1", "toy/lora/0"]
     assert "toy/lora/1: 1,000 trainable parameters, 10.4 against 10" in answer.text
@@ -166,13 +197,13 @@ def test_the_second_question_is_the_ranks() -> None:
 
 def test_the_third_question_needs_schedules_with_the_same_seeds() -> None:
     runs = make_two_arms(0, params={"schedule.shape": "cosine"})
-    answer = make(runs).answers[2]
+    answer = answers(find(runs))[2]
     assert (answer.state, answer.text) == (
         "unanswered",
         "Every trial followed one schedule (cosine); studies/schedules.yaml compares four.",
     )
     trials = [make_run(f"toy/lora/{n}", {}, {"schedule.shape": shape}) for n, shape in enumerate(("linear", "cosine"))]
-    assert "(cosine, linear), but not each with the same seeds" in make(make_study(trials, model="toy")).answers[2].text
+    assert "(cosine, linear), but not each with the same seeds" in answers(find(make_study(trials, model="toy")))[2].text
 
 
 @pytest.mark.parametrize(("factor", "told"), [(3.0, "constant differ from cosine by more than chance"), (1.0, "none differs from cosine")])
@@ -192,10 +223,10 @@ def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told:
     }
     runs = replace(make_study(trials, model="toy"), files={"lora.json": space}, curves=curves)
     ablations = (Ablation("lora", "schedule.shape", 5, 60, (Effect("cosine", 3.0, (2.9, 3.1), None, math.nan, {}, 0),)),)
-    answer = make(runs, ablations=ablations).answers[2]
+    answer = answers(find(runs, ablations=ablations))[2]
     assert answer.state == "answered"
     assert told in answer.text
     shown = re.search(r"cosine (\d\.\d+)", answer.text)
     assert shown
     assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
-    assert make(replace(runs, curves={}), ablations=ablations).answers[2].state == "partly_answered"
+    assert answers(find(replace(runs, curves={}), ablations=ablations))[2].state == "partly_answered"

@@ -119,7 +119,7 @@ def test_gains_are_the_formulas_of_the_seeds_means(study: tuple[StudyRuns, dict[
     gains = {gain.name: gain for gain in gains_of(runs, finalists["lora"], finalists["full"])}
     assert gains["retained/perplexity"].value == pytest.approx(math.exp(3.0 - 3.2))
     assert gains["retained/nats"].value == pytest.approx((4.0 - 3.2) / (4.0 - 3.0))
-    assert (gains["gain/trainable_parameters"].lora, gains["gain/trainable_parameters"].value) == (10.0, 100.0)
+    assert (gains["gain/trainable_parameters"].challenger, gains["gain/trainable_parameters"].value) == (10.0, 100.0)
     assert gains["gain/optimizer"].value == 16.0
     assert gains["gain/speed"].value == 1.5
-    assert (gains["gain/weights"].lora, gains["gain/weights"].value) == (None, None)
+    assert (gains["gain/weights"].challenger, gains["gain/weights"].value) == (None, None)
