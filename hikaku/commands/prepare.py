@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Preparation, prepare_folder
 from trainables.corpora.cleaning.filters import Filters, Language
 from trainables.corpora.cleaning.normalisation import FOLDS, Fold
-from trainables.corpora.reading.formats import Format, Reading
+from trainables.corpora.reading.formats import Format, Reading, Unit
 from trainables.corpora.reading.hub import PREFIX, fetch_data_set
 from trainables.corpora.sources import SplitShares, check_encoding
 
@@ -113,7 +113,7 @@ def _find_remarks(card: CleanCard) -> list[str]:
 def prepare(  # noqa: PLR0913, PLR0917
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="files, folders, globs, or hub:owner/name@commit[:config]")],
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="the clean folder, to be written")],
-    documents: Annotated[Literal["file", "paragraph", "line"], typer.Option(help="what one document of a plain text is")] = "file",
+    documents: Annotated[Unit, typer.Option(help="what one document of a plain text is")] = "file",
     format: Annotated[Format, typer.Option(help="auto: by the files' names, Aozora Bunko's by their marks")] = "auto",
     encoding: Annotated[str, typer.Option(help="auto, or any that Python knows, for all files")] = "auto",
     text_field: Annotated[str | None, typer.Option(metavar="KEY", help="rows: key of the text [default: the usual names]")] = None,

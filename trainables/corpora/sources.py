@@ -20,7 +20,7 @@ from records.refusals import Refusal
 from records.section import Section
 from trainables.corpora.reading.document import Document, Malformed
 from trainables.corpora.reading.encodings import AUTO
-from trainables.corpora.reading.formats import SUFFIXES, Format, Reading, matches, open_texts
+from trainables.corpora.reading.formats import SUFFIXES, Format, Reading, Unit, matches, open_texts
 from trainables.corpora.shipped import read_shipped
 from trainables.corpora.templates import read_template
 
@@ -79,7 +79,7 @@ class DataSet(Section):
     prompt_field: str | None = Field(default=None, description="rows: the key of what is given before the text, and never trained")
     template: str = Field(default="plain", description="how a prompt is written: plain, chat (the tokenizer's own) or a Jinja file")
     system: str | None = Field(default=None, description="what stands before every prompt, for templates that show it")
-    documents: Literal["file", "paragraph", "line"] = Field(default="file", description="text: what one document is")
+    documents: Unit = Field(default="file", description="text: what one document is")
     split: SplitShares = SplitShares()
     evaluation_tokens: int = Field(default=100_000, ge=1, description="most tokens of each evaluation split that are measured")
     training_tokens: int | None = Field(default=None, ge=1, description="most tokens of the training split that are used")

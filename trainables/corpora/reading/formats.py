@@ -23,6 +23,7 @@ from trainables.corpora.reading.encodings import AUTO, decode, describe, detect_
 from trainables.corpora.reading.rows import find_title, read_row
 
 Format = Literal["auto", "text", "jsonl", "csv", "parquet", "aozora"]
+Unit = Literal["file", "paragraph", "line"]  # what one document of a plain text is
 SUFFIXES: dict[Format, tuple[str, ...]] = {
     "text": (".txt",),
     "aozora": (".txt",),
@@ -43,7 +44,7 @@ class Reading:
 
     format: Format = "auto"
     encoding: str = AUTO
-    documents: Literal["file", "paragraph", "line"] = "file"
+    documents: Unit = "file"
     text_field: str | None = None
     prompt_field: str | None = None
 
