@@ -180,9 +180,12 @@ def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
 def _digest_of(record: RunRecord) -> str:
     """Return a digest of the record and of its artifacts' sizes and times. A study's own times do not count: they are this process's."""
     own_times = {"started", "ended"} if record.kind == "study" else set[str]()
-    files = [file for path in record.artifacts for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
-    stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    return hashlib.sha256("\n".join([record.model_dump_json(exclude=own_times), *stamps]).encode()).hexdigest()
+    lines = [record.model_dump_json(exclude=own_times)]
+    for artifact in record.artifacts:
+        files = sorted(artifact.rglob("*")) if artifact.is_dir() else [artifact]
+        stats = [(file.name, file.stat()) for file in files if file.is_file()]
+        lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _as_text(value: Any) -> str:

@@ -47,9 +47,15 @@ class GridSampler(BaseSampler):
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: "BaseDistribution") -> Any:
         """Return the name's value in the first configuration that agrees with the trial so far and that no other trial has."""
         taken = [other.params for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        fitting = [c for c in self._configurations if param_name in c and all(c.get(name) == value for name, value in trial.params.items())]
-        free = [c for c in fitting if c not in taken]
-        return (free or fitting)[0][param_name]
+        agreeing = [
+            configuration
+            for configuration in self._configurations
+            if param_name in configuration and all(configuration.get(name) == value for name, value in trial.params.items())
+        ]
+        free = [configuration for configuration in agreeing if configuration not in taken]
+        # Where every one is taken a trial repeats the first: a grid has at least as many as the budget's trials.
+        chosen = (free or agreeing)[0]
+        return chosen[param_name]
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Do nothing: the study's budget says when to stop."""

@@ -234,13 +234,13 @@ def _measure_methods(metric: str, parts: Sequence[Finalist | None]) -> Measured:
 
 def _compare_values(claim: Claim, measured: Mapping[Key, float], wording: Wording) -> Finding:
     if claim.check == "at_most":
-        above = {key: measured[key] for key, value in claim.published.items() if measured[key] > value}
-        shown = _show(above or measured, wording)
-        return ("not_reproduced", "above_bound", {"values": shown}) if above else ("reproduced", "within_bound", {"values": shown})
-    off = {key: measured[key] / value - 1 for key, value in claim.published.items()}
-    worst = max(off, key=lambda key: abs(off[key]))
-    told: dict[str, object] = {"which": name_key(worst, wording), "off": off[worst], "tolerance": claim.tolerance}
-    return ("reproduced", "within", told) if abs(off[worst]) <= claim.tolerance else ("not_reproduced", "off", told)
+        above = {key: measured[key] for key, bound in claim.published.items() if measured[key] > bound}
+        values: dict[str, object] = {"values": _show(above or measured, wording)}
+        return ("not_reproduced", "above_bound", values) if above else ("reproduced", "within_bound", values)
+    deviations = {key: measured[key] / value - 1 for key, value in claim.published.items()}
+    worst = max(deviations, key=lambda key: abs(deviations[key]))
+    values = {"which": name_key(worst, wording), "off": deviations[worst], "tolerance": claim.tolerance}
+    return ("reproduced", "within", values) if abs(deviations[worst]) <= claim.tolerance else ("not_reproduced", "off", values)
 
 
 def _number(value: float) -> str:

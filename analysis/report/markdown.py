@@ -11,10 +11,11 @@ from records.folders import FIGURES_FOLDER
 
 def render_markdown(document: Document, wording: Wording) -> str:
     """Return the document as markdown; what has a link is marked `[so]`, and where it leads stands at the end."""
-    parts = [f"# {document.title}", document.lead, *(_render_section(section, document.links, wording) for section in document.sections)]
-    text = "\n\n".join(filter(None, parts))
+    sections = [_render_section(section, document.links, wording) for section in document.sections]
+    text = "\n\n".join(part for part in (f"# {document.title}", document.lead, *sections) if part)
     targets = [f"[{name}]: {target}" for name, target in document.links.items() if f"[{name}]" in text]
-    return "\n\n".join(filter(None, [text, "\n".join(targets)])) + "\n"
+    footer = "\n".join(targets)
+    return (f"{text}\n\n{footer}" if footer else text) + "\n"
 
 
 def _render_section(section: Section, links: Mapping[str, str], wording: Wording) -> str:

@@ -125,28 +125,28 @@ def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, leve
 
     Raises ValueError when no document has tokens.
     """
-    some = tokens > 0
-    apart, weights = first[some] - second[some], tokens[some]
+    has_tokens = tokens > 0
+    apart, weights = first[has_tokens] - second[has_tokens], tokens[has_tokens]
     if not len(weights):
         raise Refusal("documents", fault="none has a token that was measured", allowed="at least one")
-    found = estimate(apart, weights)
-    low, high = found.interval(level)
+    estimated = estimate(apart, weights)
+    low, high = estimated.interval(level)
     sums: Numbers = apart.sum(axis=1)
     return Difference(
         documents=apart.shape[0],
         seeds=apart.shape[1],
         tokens=int(weights.sum()),
-        mean=float(found.mean),
-        standard_error=float(found.standard_error),
-        degrees=float(found.degrees),
+        mean=float(estimated.mean),
+        standard_error=float(estimated.standard_error),
+        degrees=float(estimated.degrees),
         low=float(low),
         high=float(high),
-        p_value=float(found.p_value()),
-        p_inferior=float(found.p_value_below(math.log1p(margin))),
-        effect_size=float(found.effect_size),
-        of_documents=float(np.sqrt(found.of_documents)),
-        of_seeds=float(np.sqrt(found.of_seeds)),
-        of_errors=float(np.sqrt(found.of_errors)),
+        p_value=float(estimated.p_value()),
+        p_inferior=float(estimated.p_value_below(math.log1p(margin))),
+        effect_size=float(estimated.effect_size),
+        of_documents=float(np.sqrt(estimated.of_documents)),
+        of_seeds=float(np.sqrt(estimated.of_seeds)),
+        of_errors=float(np.sqrt(estimated.of_errors)),
         better_documents=float((sums < 0).mean() + (sums == 0).mean() / 2),
         level=level,
         margin=margin,
@@ -155,11 +155,10 @@ def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, leve
 
 def compare_classes(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> tuple[ClassDifference, ...]:
     """Return the difference by script and stratum of the adapted documents, by domain, and by retained set; Holm's p over them all."""
-    found = [(kind, name, measure_difference(*measured, level=level, margin=margin)) for kind, name, measured in _classes(pairs)]
-    adjusted = adjust_holm([difference.p_value for _, _, difference in found])
-    return tuple(
-        ClassDifference(kind, name, pairs.methods, difference, p) for (kind, name, difference), p in zip(found, adjusted, strict=True)
-    )
+    classes = [(kind, name, measure_difference(*nats, level=level, margin=margin)) for kind, name, nats in _classes(pairs)]
+    adjusted = adjust_holm([difference.p_value for _, _, difference in classes])
+    rows = zip(classes, adjusted, strict=True)
+    return tuple(ClassDifference(kind, name, pairs.methods, difference, p_value) for (kind, name, difference), p_value in rows)
 
 
 def compare_pairs(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:

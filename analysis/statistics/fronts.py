@@ -129,27 +129,28 @@ def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple
     """
     if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
         raise Refusal("weights", dict(weights), "none below 0, and one above")
-    known = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
-    merits = {name: _merits([point.values[name] for point in known], direction_of(name)) for name in weights}
+    measured = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
+    merits = {name: _merits([point.values[name] for point in measured], direction_of(name)) for name in weights}
     total = sum(weights.values())
-    scores = [
-        Score(point, sum(weights[name] * merits[name][row] for name in weights) / total, {name: merits[name][row] for name in weights})
-        for row, point in enumerate(known)
-    ]
+    scores: list[Score] = []
+    for row, point in enumerate(measured):
+        own_merits = {name: merits[name][row] for name in weights}
+        score = sum(weights[name] * merit for name, merit in own_merits.items()) / total
+        scores.append(Score(point, score, own_merits))
     return tuple(sorted(scores, key=lambda score: -score.score))
 
 
 def find_blind_spots(runs: StudyRuns) -> tuple[BlindSpot, ...]:
     """Return the choices of which no trial trained its whole budget: whatever they would have given, no front shows it."""
-    found: list[BlindSpot] = []
+    blind_spots: list[BlindSpot] = []
     for arm in runs.arms:
         trials = runs.trials_of(arm)
-        for name, each in read_space(runs, arm).items():
-            for value in each["attributes"].get("choices", ()):
-                ended = [trial.outcome or "running" for trial in trials if trial.params.get(name) == value]
-                if "completed" not in ended:
-                    found.append(BlindSpot(arm, name, value, dict(Counter(ended))))
-    return tuple(found)
+        for name, distribution in read_space(runs, arm).items():
+            for value in distribution["attributes"].get("choices", ()):
+                outcomes = [trial.outcome or "running" for trial in trials if trial.params.get(name) == value]
+                if "completed" not in outcomes:
+                    blind_spots.append(BlindSpot(arm, name, value, dict(Counter(outcomes))))
+    return tuple(blind_spots)
 
 
 def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
@@ -174,15 +175,22 @@ def _mean_metrics(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def _merits(values: Sequence[float], direction: Direction) -> list[float]:
+    """Return 1 for the best of the values, 0 for the worst, and between them in proportion."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     if low == high:
         return [1.0 for _ in values]
-    return [(high - value if direction == "minimize" else value - low) / (high - low) for value in values]
+    distances = [high - value if direction == "minimize" else value - low for value in values]  # from the worst
+    return [distance / (high - low) for distance in distances]
 
 
 def _hypervolumes(points: Iterable[Point], values: Values, directions: Sequence[Direction], reference: Values) -> dict[str, float]:
+    """Return the hypervolume of all points and of each arm's, as a share of the box from the reference to the ideal point."""
     arms = np.array([point.arm for point in points])
-    best = np.array([column.min() if way == "minimize" else column.max() for column, way in zip(values.T, directions, strict=True)])
-    box = float(np.prod(np.abs(reference - best)))
-    kept = {"all": np.ones(len(arms), dtype=bool)} | {arm: arms == arm for arm in dict.fromkeys(arms.tolist())}
-    return {name: measure_hypervolume(values[rows], directions, reference) / box if box else 0.0 for name, rows in kept.items()}
+    ideal = np.array([column.min() if way == "minimize" else column.max() for column, way in zip(values.T, directions, strict=True)])
+    box = float(np.prod(np.abs(reference - ideal)))
+    members = {"all": np.ones(len(arms), dtype=bool)}  # name -> bool [points]
+    for arm in dict.fromkeys(arms.tolist()):
+        members[arm] = arms == arm
+    volumes = {name: measure_hypervolume(values[rows], directions, reference) for name, rows in members.items()}
+    # All points in one place leave no box to fill: none of them is ahead of another.
+    return {name: volume / box if box else 0.0 for name, volume in volumes.items()}

@@ -78,12 +78,14 @@ class RankKnee:
 
 def compare_levels(grid: LossGrid) -> Ablation:
     """Return every level beside the first."""
-    reference = grid.nats[0]
-    differences = [measure_difference(nats, reference, grid.tokens) for nats in grid.nats[1:]]
+    reference_nats, *other_nats = grid.nats
+    differences = [measure_difference(nats, reference_nats, grid.tokens) for nats in other_nats]
     adjusted = adjust_holm([difference.p_value for difference in differences])
-    rows = zip(grid.levels, grid.nats, [None, *differences], [math.nan, *adjusted], strict=True)
-    effects = tuple(_effect(level, nats, grid.tokens, difference, p) for level, nats, difference, p in rows)
-    return Ablation(grid.arm, grid.name, len(grid.seeds), len(grid.tokens), effects)
+    # The first level is what the others are compared with: it has no difference and no p of its own.
+    effects = [_effect(grid.levels[0], reference_nats, grid.tokens, None, math.nan)]
+    for level, nats, difference, p_value in zip(grid.levels[1:], other_nats, differences, adjusted, strict=True):
+        effects.append(_effect(level, nats, grid.tokens, difference, p_value))
+    return Ablation(grid.arm, grid.name, len(grid.seeds), len(grid.tokens), tuple(effects))
 
 
 def find_rank_knee(grid: LossGrid) -> RankKnee:
@@ -120,9 +122,10 @@ def find_rank_knee(grid: LossGrid) -> RankKnee:
 
 
 def _effect(level: Level, nats: Numbers, tokens: Numbers, difference: Difference | None, adjusted_p: float) -> Effect:
-    found = estimate(nats, tokens)
-    low, high = found.interval(LEVEL)
-    return Effect(level.value, float(found.mean), (float(low), float(high)), difference, adjusted_p, level.others, level.lost)
+    loss = estimate(nats, tokens)
+    low, high = loss.interval(LEVEL)
+    interval = (float(low), float(high))
+    return Effect(level.value, float(loss.mean), interval, difference, adjusted_p, level.others, level.lost)
 
 
 def _bend_weights(ranks: Sequence[int]) -> Numbers:
@@ -143,8 +146,12 @@ def _p_above_zero(nats: Numbers, tokens: Numbers) -> list[float]:
 def _resample_places(weights: Numbers, nats: Numbers, tokens: Numbers) -> list[int]:
     """Return the place of the inner rank that bends most, in each draw of documents and seeds with replacement."""
     random = np.random.default_rng(0)
-    _, documents, seeds = nats.shape
-    rows = random.multinomial(documents, np.full(documents, 1 / documents), DRAWS).astype(np.float64)
-    columns = random.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).astype(np.float64)
-    losses = np.einsum("nd,rds,ns->nr", rows, nats, columns, optimize=True) / (rows @ tokens)[:, None]
-    return (losses @ weights.T).argmax(axis=1).tolist()
+    _, documents, seeds = nats.shape  # [ranks, documents, seeds]
+    # How often each document and each seed is drawn, [draws, documents] and [draws, seeds].
+    document_counts = random.multinomial(documents, np.full(documents, 1 / documents), DRAWS).astype(np.float64)
+    seed_counts = random.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS).astype(np.float64)
+    drawn_nats = np.einsum("nd,rds,ns->nr", document_counts, nats, seed_counts, optimize=True)  # [draws, ranks]
+    drawn_tokens = document_counts @ tokens  # [draws]
+    losses = drawn_nats / drawn_tokens[:, None]
+    bends = losses @ weights.T  # [draws, inner ranks]
+    return bends.argmax(axis=1).tolist()

@@ -53,12 +53,18 @@ def generate(  # noqa: PLR0913
 
 
 def _continue(causal: Any, tokenizer: Tokenizer, contexts: list[list[int]]) -> list[str]:
+    """Return what the model writes after each context, generated together."""
     width = max(map(len, contexts))
-    padded = [[tokenizer.end] * (width - len(context)) + context for context in contexts]  # on the left: what is new stands in line
-    seen = [[0] * (width - len(context)) + [1] * len(context) for context in contexts]
-    ids, mask = (torch.tensor(rows, device=causal.device) for rows in (padded, seen))
-    written = causal.generate(input_ids=ids, attention_mask=mask)[:, width:]
-    return [tokenizer.decode(row) for row in written.tolist()]
+    ids: list[list[int]] = []
+    mask: list[list[int]] = []
+    for context in contexts:
+        padding = width - len(context)  # on the left, so that what is new stands in line
+        ids.append([tokenizer.end] * padding + context)
+        mask.append([0] * padding + [1] * len(context))
+    ids_bt = torch.tensor(ids, device=causal.device)
+    mask_bt = torch.tensor(mask, device=causal.device)
+    written_bt = causal.generate(input_ids=ids_bt, attention_mask=mask_bt)[:, width:]
+    return [tokenizer.decode(row) for row in written_bt.tolist()]
 
 
 @contextmanager

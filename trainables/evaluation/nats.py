@@ -145,9 +145,12 @@ def _sum_documents(data_folder: Path, name: str, split: Split, nats: NDArray[np.
     """Return a row per document from nats [tokens] and whether each character is right [characters]."""
     columns = ["id", "tokens", "characters", "bytes", "stratum"]
     table = pd.read_parquet(split_folder(data_folder, name, split) / "documents.parquet", engine="pyarrow", columns=columns)
+    count = len(table)
+    document_of_token = np.repeat(np.arange(count), table["tokens"])
+    document_of_character = np.repeat(np.arange(count), table["characters"])
     sums = {
-        total: np.bincount(np.repeat(np.arange(len(table)), table[unit]), values, len(table))
-        for total, unit, values in (("nats", "tokens", nats), ("right_characters", "characters", right))
+        "nats": np.bincount(document_of_token, nats, count),
+        "right_characters": np.bincount(document_of_character, right, count),
     }
     measured = table.rename(columns={"id": "document"}).assign(set=name, split=split, **sums)
     return measured.reindex(columns=list(COLUMNS))

@@ -63,6 +63,10 @@ def draw_forest(ratios: Sequence[Ratio], label: str, *, better: tuple[str, str],
 def _find_bounds(ratios: Sequence[Ratio], margin: float) -> tuple[float, float]:
     """Return the axis's ends: all intervals, as far as they stay within SPREAD of the outermost ratio on their side."""
     values = [ratio.value for ratio in ratios if 0 < ratio.value < math.inf]
-    ends = [each for ratio in ratios for each in (ratio.low, ratio.high) if 0 < each < math.inf]
-    least, most = min([1 / (1 + margin), *values]), max([1 + 2 * margin, *values])
-    return max(min([least, *ends]), least / SPREAD), min(max([most, *ends]), most * SPREAD)
+    interval_ends = [end for ratio in ratios for end in (ratio.low, ratio.high) if 0 < end < math.inf]
+    # The line at 1 + margin, and a little beyond it, is always in the picture.
+    lowest_value = min([1 / (1 + margin), *values])
+    highest_value = max([1 + 2 * margin, *values])
+    lowest_end = min([lowest_value, *interval_ends])
+    highest_end = max([highest_value, *interval_ends])
+    return max(lowest_end, lowest_value / SPREAD), min(highest_end, highest_value * SPREAD)

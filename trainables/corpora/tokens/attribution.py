@@ -97,9 +97,11 @@ class ByteSpans:
     def _by_offsets(self, text: str, tokens: Tokens) -> Spans:
         encoding = self._backend.encode(text, add_special_tokens=False)
         assert len(encoding.offsets) == len(tokens), "the tokens are not this text's"
-        bytes_before = np.concatenate([[0], np.cumsum([len(letter.encode()) for letter in text])])
-        places = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-        return bytes_before[places[:, 0]], bytes_before[places[:, 1]]
+        character_sizes = [len(letter.encode()) for letter in text]
+        bytes_before = np.concatenate([[0], np.cumsum(character_sizes)])  # [characters + 1]
+        offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)  # characters, [tokens, 2]; no token at all is [0, 2]
+        first, end = offsets.T
+        return bytes_before[first], bytes_before[end]
 
 
 def attribute(texts: Sequence[str], tokens: Sequence[Tokens], spans: Callable[[str, Tokens], Spans]) -> Attribution:
