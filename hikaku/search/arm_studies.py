@@ -31,9 +31,7 @@ from records.files import write_file
 from records.folders import ARMS_FOLDER
 from records.results import Ending, Rung
 from records.run_id import RunId
-from search_spaces.samplers import make_sampler
-
-BY_NUMBER = ("qmc", "grid")  # samplers that walk one sequence by the trial's number
+from search_spaces.samplers import SAMPLERS, make_sampler
 
 
 class ArmStudies:
@@ -83,7 +81,7 @@ class ArmStudies:
         Quasi-random and grid samplers walk one sequence by the trial's number, so their seed is the arm's.
         """
         name = self._study.arms[arm].sampler
-        words = (arm, "sampler") if name in BY_NUMBER else (arm, "sampler", number)
+        words = (arm, "sampler") if SAMPLERS[name].walks_by_number else (arm, "sampler", number)
         return make_sampler(name, self._study.derive_seed(*words), self._study.arms[arm].space, self._study.budget.trials)
 
     # -- telling ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from records.metrics import definition_of
 from records.refusals import Refusal
 from records.section import Section
 from search_spaces.grammar import SearchSpace
+from search_spaces.samplers import SamplerName
 from trainables.config import Batch, Optimizer, Schedule, Similarity
 from trainables.corpora.sources import DataSet
 from trainables.models.source import ModelSource
@@ -38,7 +39,7 @@ class Arm(Section):
     method: Literal["lora", "full"]
     space: SearchSpace
     starts: tuple[dict[str, Any], ...] = Field(default=(), description="configurations tried first")
-    sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
+    sampler: SamplerName = "tpe"
 
 
 class Training(Section):
