@@ -174,7 +174,7 @@ class Findings:
     @cached_property
     def fronts(self) -> tuple[Front, ...]:
         """Return what no other point beats in perplexity and one cost, or in perplexity and what is retained of one set."""
-        pairs = (*FRONTS, *((name, QUALITY) for name in self.retained("retention/")))
+        pairs = (*FRONTS, *((name, QUALITY) for name in self.metrics_under("retention/")))
         return tuple(front for metrics in pairs if (front := trace_front(self.points, metrics)) is not None)
 
     @cached_property
@@ -195,7 +195,7 @@ class Findings:
     @property
     def seeds(self) -> int:
         """Return how many seeds stand for the best of each arm; 1 where none was trained again."""
-        return min((len(each.runs) for title, each in self.compared.items() if title != "base"), default=1)
+        return min((len(side.runs) for title, side in self.compared.items() if title != "base"), default=1)
 
     @cached_property
     def openings(self) -> int:
@@ -218,16 +218,16 @@ class Findings:
     @cached_property
     def varied(self) -> dict[str, list[str]]:
         """Return by arm the hyperparameters of which its trials had more than one value."""
-        found: dict[str, list[str]] = {}
+        varied: dict[str, list[str]] = {}
         for arm in self.arms:
             values: dict[str, set[str]] = {}
             for trial in self.runs.trials_of(arm):
                 for name, value in hyperparameters(trial.params).items():
                     values.setdefault(name, set()).add(str(value))
-            found[arm] = [name for name, seen in values.items() if len(seen) > 1]
-        return found
+            varied[arm] = [name for name, seen in values.items() if len(seen) > 1]
+        return varied
 
-    def retained(self, prefix: str) -> list[str]:
+    def metrics_under(self, prefix: str) -> list[str]:
         """Return the metrics under a prefix that any run has."""
         return sorted({name for run in (*self.every, *self.runs.replicates) for name in run.metrics if name.startswith(prefix)})
 
@@ -236,9 +236,12 @@ class Findings:
 
         The runs are those that are compared, unless others are given.
         """
-        known = [run for each in self.compared.values() for run in each.runs] if runs is None else list(runs)
-        full = [each for name in names for each in (self.retained(name) if name.endswith("/") else [name])]
-        return [name for name in full if any(name in run.metrics for run in known)]
+        compared = [run for finalist in self.compared.values() for run in finalist.runs]
+        measured = {name for run in (compared if runs is None else runs) for name in run.metrics}
+        expanded: list[str] = []
+        for name in names:
+            expanded += self.metrics_under(name) if name.endswith("/") else [name]
+        return [name for name in expanded if name in measured]
 
 
 def short(uid: str) -> str:

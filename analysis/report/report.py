@@ -84,7 +84,7 @@ class Report:
         A section names its tables and figures and holds its texts. Numbers that are not finite are null.
         """
         findings = self.findings
-        names = [*ALWAYS, *findings.retained("retention/")]
+        names = [*ALWAYS, *findings.metrics_under("retention/")]
         base = findings.runs.base
         return {
             "study": findings.runs.name,

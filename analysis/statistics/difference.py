@@ -1,4 +1,4 @@
-"""LoRA against full fine-tuning on the same documents with the same seeds: how far apart they are, as a whole and by class of text."""
+"""Two methods on the same documents with the same seeds: how far apart they are, as a whole and by class of text."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -27,7 +27,7 @@ def trade_off(findings: Findings, wording: Wording) -> Section | None:
     """Return the Pareto fronts, drawn and listed, what they cannot show, and what was paid; None where no trial was measured."""
     if not any(finite(run.metrics, QUALITY) for run in findings.runs.trials):
         return None
-    retained = findings.retained("retention/")
+    retained = findings.metrics_under("retention/")
     labels = {name: label_of(name, wording, unit=True) for name in (QUALITY, *COSTS, *retained)}
     table = _plotted(findings)
     forgetting = draw_forgetting(table, wording, findings.urls, labels)
