@@ -35,7 +35,6 @@ from analysis.statistics.tiers import Tier, recommend
 from analysis.statistics.verdict import Verdict, judge
 from analysis.trials import describe, hyperparameters
 from records.folders import OPENINGS_FILE
-from records.run_id import RunId
 from records.runs import Goal, Run, StudyRuns
 
 LOCAL_PAGES = "http://127.0.0.1:5000"  # where `hikaku ui` serves MLflow's pages of a store that is a file
@@ -242,11 +241,6 @@ class Findings:
         for name in names:
             expanded += self.metrics_under(name) if name.endswith("/") else [name]
         return [name for name in expanded if name in measured]
-
-
-def short(uid: str) -> str:
-    """Return what a trial is called within its study: arm/number."""
-    return RunId.parse(uid).short
 
 
 def recipe(run: Run) -> str:

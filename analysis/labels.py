@@ -84,7 +84,8 @@ def label_side(title: str, wording: Wording) -> str:
 
 def label_point(point: Point, wording: Wording) -> str:
     """Return a trial's uid, and the scale of its adapter where that is not the trained one."""
-    return point.uid if point.scale == 1.0 else wording("labels.scaled", uid=point.uid, scale=point.scale)
+    uid = str(point.trial)
+    return uid if point.scale == 1.0 else wording("labels.scaled", uid=uid, scale=point.scale)
 
 
 def capitalize(text: str) -> str:

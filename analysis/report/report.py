@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.findings import Findings, short
+from analysis.findings import Findings
 from analysis.labels import label_outcome
 from analysis.report.document import Document, Section
 from analysis.report.markdown import render_markdown
@@ -19,7 +19,6 @@ from analysis.text.wording import Wording, read_wording
 from analysis.trials import hyperparameters
 from records.files import hold, sweep, write_file
 from records.folders import FIGURES_FOLDER, REPORT_DATA, REPORT_FILE, REPORT_LOCK, REPORT_PAGE, TABLES_FOLDER
-from records.run_id import RunId
 from records.runs import Run, read_study_runs
 
 ALWAYS = (
@@ -64,7 +63,7 @@ class Report:
         """Return the sections that there is something to say in."""
         findings, wording = self.findings, self.wording
         sections = (section(findings, wording) for section in SECTIONS)
-        links = {short(uid): url for uid, url in findings.urls.items() if RunId.parse(uid).level > 1}
+        links = {run.id.short: findings.urls[run.uid] for run in (*findings.runs.trials, *findings.runs.replicates)}
         kept = tuple(section for section in sections if section)
         return Document(findings.runs.name, self._lead(), kept, links | findings.urls, colours_of(findings, wording), wording.language)
 

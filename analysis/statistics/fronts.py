@@ -17,6 +17,7 @@ from analysis.statistics.importance import read_space
 from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
 from records.metrics import definition_of, mean_of
 from records.refusals import Refusal
+from records.run_id import RunId
 from records.runs import Run, StudyRuns
 
 SCALED = "scaled/"
@@ -33,7 +34,7 @@ FRONTS: tuple[tuple[str, ...], ...] = (
 class Point:
     """One thing a person could take home: a trial, or its adapter at another scale."""
 
-    uid: str  # of the trial
+    trial: RunId
     arm: str
     values: Mapping[str, float]  # by metric name
     scale: float = 1.0  # of the adapter, over the trained one
@@ -163,8 +164,8 @@ def _points_of(trial: Run, runs: Sequence[Run]) -> list[Point]:
         if name.startswith(SCALED):
             _, scale, rest = name.split("/", 2)
             by_scale.setdefault(float(scale), {})[f"eval/{rest}" if rest in EVALUATED else rest] = value
-    scaled = [Point(trial.uid, arm, costs | values, scale, len(runs)) for scale, values in sorted(by_scale.items())]
-    return [Point(trial.uid, arm, as_trained, 1.0, len(runs)), *scaled]
+    scaled = [Point(trial.id, arm, costs | values, scale, len(runs)) for scale, values in sorted(by_scale.items())]
+    return [Point(trial.id, arm, as_trained, 1.0, len(runs)), *scaled]
 
 
 def _mean_metrics(runs: Sequence[Run]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.statistics.finalists import value_of
+from records.run_id import RunId
 from records.runs import Run, StudyRuns
 
 PERPLEXITY = "eval/perplexity"
@@ -18,7 +19,7 @@ class Price:
     `percent` is by how much perplexity fell from the base's, 100 * (1 - perplexity / base's), on validation; of an arm, its best trial's.
     """
 
-    name: str
+    trial: RunId | None  # None: all runs of the arm
     arm: str
     runs: int
     tokens: int
@@ -41,21 +42,21 @@ class Price:
 def price_trials(runs: StudyRuns) -> tuple[Price, ...]:
     """Return the price of every completed trial."""
     completed = [trial for trial in runs.trials if trial.outcome == "completed"]
-    return tuple(_price(runs, trial.uid, trial.arm, [trial]) for trial in completed)
+    return tuple(_price(runs, trial.arm, [trial], trial.id) for trial in completed)
 
 
 def price_search(runs: StudyRuns) -> tuple[Price, ...]:
     """Return the price of finding each arm's best: all its trials, those that were pruned or failed among them, without replicates."""
-    return tuple(_price(runs, arm, arm, runs.trials_of(arm)) for arm in runs.arms)
+    return tuple(_price(runs, arm, runs.trials_of(arm)) for arm in runs.arms)
 
 
-def _price(runs: StudyRuns, name: str, arm: str, trials: Sequence[Run]) -> Price:
+def _price(runs: StudyRuns, arm: str, trials: Sequence[Run], trial: RunId | None = None) -> Price:
     base = value_of(runs.base, PERPLEXITY) if runs.base else math.nan
-    reached = [value for trial in trials if trial.outcome == "completed" and math.isfinite(value := value_of(trial, PERPLEXITY))]
+    reached = [value for run in trials if run.outcome == "completed" and math.isfinite(value := value_of(run, PERPLEXITY))]
     percent = 100 * (1 - min(reached) / base) if reached and math.isfinite(base) else None
     gpu_seconds = _sum_known(trials, GPU_SECONDS)
     return Price(
-        name=name,
+        trial=trial,
         arm=arm,
         runs=len(trials),
         tokens=int(_sum_known(trials, TOKENS) or 0),

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from analysis.findings import Findings, short
+from analysis.findings import Findings
 from analysis.labels import Cell, define, label_direction, label_outcome, label_side, name_unit
 from analysis.report.document import Paragraph, Points, Sample, Section
 from analysis.report.sections.measures import cell_of, column_of
@@ -56,7 +56,7 @@ def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> t
     params = hyperparameters(run.params)
     settings = [value if isinstance(value := params.get(name), str | int | float | None) else str(value) for name in varied]
     return (
-        short(run.uid),
+        run.id.short,
         label_outcome(run.outcome, wording),
         int(run.metrics.get("train/tokens", 0)),
         *(cell_of(run.metrics, name) for name in metrics),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.findings import Findings, finite, short
+from analysis.findings import Findings, finite
 from analysis.guidance.sentences import tell_blind_spot
 from analysis.labels import Cell, label_of, label_side
 from analysis.report.document import Block, Figure, Paragraph, Points, Section
@@ -53,10 +53,10 @@ def _plotted(findings: Findings) -> pd.DataFrame:
     scaled: list[dict[str, object]] = []
     for point in findings.points:
         if point.scale != 1.0:
-            scaled.append({"uid": point.uid, "arm": point.arm, "outcome": SCALED, **point.values})
+            scaled.append({"uid": str(point.trial), "arm": point.arm, "outcome": SCALED, **point.values})
         elif point.seeds > 1:
             for name in set(point.values) & set(table.columns):
-                table.loc[point.uid, name] = point.values[name]
+                table.loc[str(point.trial), name] = point.values[name]
     return pd.concat([table, pd.DataFrame(scaled)], ignore_index=True) if scaled else table.reset_index(drop=True)
 
 
@@ -68,7 +68,7 @@ def _on_fronts(fronts: Sequence[Front], wording: Wording) -> Table:
         for point in front.best:
             knee = wording("report.fronts.knee") if point is front.knee else ""
             values = (cell_of(point.values, first), cell_of(point.values, second))
-            rows.append((label_of(first, wording, unit=True), short(point.uid), point.scale, point.seeds, *values, knee))
+            rows.append((label_of(first, wording, unit=True), point.trial.short, point.scale, point.seeds, *values, knee))
     return Table("fronts", wording("report.fronts.title"), name_columns("fronts", ON_FRONT, wording), tuple(rows))
 
 
@@ -93,7 +93,7 @@ def _scores(findings: Findings, wording: Wording) -> Table:
         for name, weight in weights.items()
     ]
     rows = tuple(
-        (short(each.point.uid), each.point.scale, each.score, *(each.merits[name] for name in weights)) for each in findings.scores
+        (each.point.trial.short, each.point.scale, each.score, *(each.merits[name] for name in weights)) for each in findings.scores
     )
     return Table("scores", wording("report.scores.title"), (*name_columns("scores", SCORES, wording), *merits), rows)
 
@@ -101,7 +101,7 @@ def _scores(findings: Findings, wording: Wording) -> Table:
 def _prices(findings: Findings, wording: Wording) -> Table:
     rows = tuple(
         (
-            short(price.name) if "/" in price.name else wording("report.prices.search", arm=price.arm),
+            price.trial.short if price.trial else wording("report.prices.search", arm=price.arm),
             price.runs,
             price.tokens,
             price.training_hours,

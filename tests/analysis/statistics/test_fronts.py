@@ -94,7 +94,7 @@ def test_a_front_over_two_metrics_in_their_directions(runs: StudyRuns) -> None:
 def test_scores_follow_the_users_weights(runs: StudyRuns) -> None:
     points = collect_points(runs)
     quality = score_points(points, {QUALITY: 1.0, RETENTION: 0.0})
-    assert quality[0].point.uid == "made/sft/0"
+    assert str(quality[0].point.trial) == "made/sft/0"
     assert quality[0].score == 1.0
     both = {label_point(score.point, WORDING): score for score in score_points(points, {QUALITY: 1.0, RETENTION: 3.0})}
     half = both["made/lora/0 at 0.5 of its scale"]
@@ -114,14 +114,15 @@ def test_what_the_front_cannot_see_is_told(runs: StudyRuns) -> None:
 
 
 def test_prices_per_percent_of_perplexity(runs: StudyRuns) -> None:
-    prices = {price.name: price for price in price_trials(runs)}
+    prices = {str(price.trial): price for price in price_trials(runs)}
     lora, sft = prices["made/lora/0"], prices["made/sft/0"]
     assert (lora.gpu_hours, lora.training_hours, lora.percent, lora.kwh) == (0.5, 0.25, 75.0, 0.2)
     assert lora.gpu_hours_per_percent == pytest.approx(0.5 / 75)
     assert lora.kwh_per_percent == pytest.approx(0.2 / 75)
     assert sft.kwh_per_percent is None
     whole, _ = price_search(runs)
-    assert (whole.name, whole.runs, whole.gpu_hours, whole.tokens) == ("lora", 4, 1.5, 400)  # the pruned one is paid for too
+    assert whole.trial is None
+    assert (whole.arm, whole.runs, whole.gpu_hours, whole.tokens) == ("lora", 4, 1.5, 400)  # the pruned one is paid for too
     assert whole.percent == 75.0
 
 
