@@ -114,8 +114,8 @@ def hold_run(folder: Path) -> Generator[None]:
     Raises TimeoutError where another process still holds it after two minutes.
     """
     with hold(folder / RUN_LOCK, patience=PATIENCE):
-        sweep(folder)
-        sweep(folder / CHECKPOINTS_FOLDER)
+        for place in (folder, folder / CHECKPOINTS_FOLDER, *(folder / CHECKPOINTS_FOLDER).glob("*")):
+            sweep(place)
         yield
 
 

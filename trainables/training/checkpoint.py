@@ -14,15 +14,17 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from records.files import begin_folder, building_of, digest_file, digest_files, finish_folder, remove_file, remove_folder, sweep, write_file
 from records.folders import WEIGHTS_FOLDER
 from records.refusals import Refusal
 from records.results import CurvePoint, RungReport
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Checkpoint:
         """Return the folder of the method's weights."""
         return self.folder / WEIGHTS_FOLDER
 
-    def worker_state(self, rank: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def worker_state(self, rank: int) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
         """Return one worker's tensors and numbers."""
         from safetensors.torch import load_file
 
@@ -79,7 +81,7 @@ class Checkpoints:
         self._folder, self._rank, self._keep_best, self._barrier = folder, rank, keep_best, barrier
 
     def save(
-        self, progress: Progress, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], save_weights: Callable[[Path], None]
+        self, progress: Progress, tensors: Mapping[str, "Tensor"], numbers: Mapping[str, Any], save_weights: Callable[[Path], None]
     ) -> None:
         """Write a checkpoint of this step, then let go of those that are neither the last nor among the best.
 
@@ -124,7 +126,8 @@ class Checkpoints:
 
     def drop_states(self, last_step: int) -> None:
         """Leave of the best checkpoints their weights and progress, of the last nothing: the trial has ended and exported it."""
-        sweep(self._folder)
+        for folder in (self._folder, *self._all()):
+            sweep(folder)
         for folder in self._all():
             if int(folder.name) == last_step:
                 remove_folder(folder)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from records.files import build_folder, hold_place, write_file
+from records.files import build_folder, hold_place, sweep, write_file
 from records.refusals import Refusal
 from trainables.corpora.cleaning.articles import Pair, make_pairs
 from trainables.corpora.cleaning.clean_card import CleanCard, describe_split, order
@@ -272,6 +272,7 @@ def _write(destination: Path, listings: Mapping[SplitName, str], card: CleanCard
     """Write the folder, or where these texts stand there already, only the card."""
     written = card.model_dump_json(indent=1)
     with hold_place(destination):
+        sweep(destination)  # of a card that was being written
         if is_clean(str(destination)):
             held = CleanCard.model_validate_json((destination / CLEAN_CARD).read_text(encoding="utf-8"))
             if held.digest != card.digest:
