@@ -45,16 +45,18 @@ def find_duplicates(documents: Sequence[Document]) -> dict[int, Overlap]:
     import numpy as np
 
     signed = {place: _sign(find_shingles(text)) for place, text in enumerate(map(fold, documents)) if len(text) >= SHORTEST}
-    compared, bands = list(signed), np.array(list(signed.values())).reshape(-1, BANDS)
-    found: dict[int, Overlap] = {}
-    for first, second in sorted(_find_candidates(bands)):
-        one, other = compared[first], compared[second]
-        if other in found:
+    compared = list(signed)  # row of `bands` -> place in `documents`
+    bands = np.array(list(signed.values())).reshape(-1, BANDS)  # uint64 [compared, BANDS]; also where nothing is compared
+    duplicates: dict[int, Overlap] = {}
+    for first, second in sorted(_find_candidates(bands)):  # sorted, since a set has no order that lasts
+        earlier, later = compared[first], compared[second]
+        if later in duplicates:
             continue
-        share = measure_similarity(*(find_shingles(fold(documents[place])) for place in (one, other)))
+        # Shingled again rather than held: a corpus's shingles take many times the memory of its bands.
+        share = measure_similarity(find_shingles(fold(documents[earlier])), find_shingles(fold(documents[later])))
         if share >= SIMILAR:
-            found[other] = Overlap(documents[one], documents[other], share)
-    return found
+            duplicates[later] = Overlap(documents[earlier], documents[later], share)
+    return duplicates
 
 
 def find_overlap(train: Sequence[Document], test: Sequence[Document]) -> Overlap | None:
@@ -70,10 +72,11 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
         return
     digests = {document.digest: document for document in test}
     texts = [fold(document) for document in test]
-    lengths = np.array([len(text) for text in texts])
+    lengths = np.array([len(text) for text in texts])  # characters, [test]
     shingles = [find_shingles(text, LONG) for text in texts]
-    sizes = np.array([len(each) for each in shingles])
-    owners = np.repeat(np.arange(len(test)), sizes)
+    sizes = np.array([len(document_shingles) for document_shingles in shingles])  # [test]
+    # An index of all test shingles, sorted, so that a training document is looked up at once and not compared pair by pair.
+    owners = np.repeat(np.arange(len(test)), sizes)  # the test document of each key
     keys = np.concatenate(shingles)
     order = np.argsort(keys, kind="stable")
     keys, owners = keys[order], owners[order]
@@ -83,11 +86,13 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
             continue
         text = fold(document)
         own, length = find_shingles(text, LONG), len(text)
-        places = _spread(np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right"))
+        places = _spread(np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right"))  # of equal keys, in the index
         if not len(places) or length < SHORTEST:
             continue
-        common = np.bincount(owners[places], minlength=len(test))
-        shares = common / np.where(np.minimum(lengths, length) < SHORT, np.maximum(sizes, len(own)), np.minimum(sizes, len(own)))
+        common = np.bincount(owners[places], minlength=len(test))  # shingles shared with each test document, [test]
+        is_short_pair = np.minimum(lengths, length) < SHORT
+        of_whole = np.where(is_short_pair, np.maximum(sizes, len(own)), np.minimum(sizes, len(own)))
+        shares = common / of_whole
         shares[lengths < SHORTEST] = 0
         best = int(shares.argmax())
         if shares[best] >= HELD:
@@ -103,11 +108,14 @@ def find_shingles(text: str, length: int = NEAR) -> "Shingles":
     """Return uint64 [shingles], sorted: a hash of every distinct run of `length` characters; of the whole where it is shorter."""
     import numpy as np
 
-    letters = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
+    letters = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)  # code points, [characters]
     length = min(length, len(letters))
-    hashes = np.zeros(len(letters) - length + 1, np.uint64)
+    count = len(letters) - length + 1  # of the runs
+    hashes = np.zeros(count, np.uint64)
+    # A polynomial hash of all runs at once, modulo 2^64; the odd factor is the golden ratio's, as in Fibonacci hashing.
     for place in range(length):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + letters[place : len(letters) - length + 1 + place]
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + letters[place : count + place]
+    # Until they are mixed, low bits depend on the characters' low bits alone (the multiplier is SplitMix64's, Steele et al. 2014).
     hashes ^= hashes >> np.uint64(29)
     hashes *= np.uint64(0xBF58476D1CE4E5B9)
     hashes ^= hashes >> np.uint64(32)
@@ -126,9 +134,11 @@ def _sign(shingles: "Shingles") -> "Shingles":
     """Return uint64 [BANDS]: a hash of each band of the document's smallest permuted shingles."""
     import numpy as np
 
-    rng = np.random.default_rng(8)
+    rng = np.random.default_rng(8)  # the same for every document, or their smallest would not compare
+    # x -> factor x + offset modulo 2^64 permutes all hashes where the factor is odd; [PERMUTATIONS, 1] each.
     factors, offsets = (rng.integers(2**64, size=(PERMUTATIONS, 1), dtype=np.uint64) | np.uint64(1) for _ in range(2))
     smallest = np.full(PERMUTATIONS, 2**64 - 1, np.uint64)
+    # By chunks: a book has a million shingles, and a million times PERMUTATIONS is about a gibibyte.
     for start in range(0, len(shingles), CHUNK):
         smallest = np.minimum(smallest, (shingles[start : start + CHUNK] * factors + offsets).min(1))
     rows = smallest.reshape(BANDS, ROWS)
@@ -148,8 +158,9 @@ def _find_candidates(bands: "Shingles") -> set[tuple[int, int]]:
         same = np.flatnonzero(band[order][1:] == band[order][:-1]) + 1  # places in the order that equal the one before
         first = order[0] if len(order) else 0
         before = -1
+        # Not every pair of a run: a thousand that agree would be half a million pairs, of which these few show as much.
         for place in same.tolist():
-            if place != before + 1:
+            if place != before + 1:  # a new run of equal ones begins
                 first = order[place - 1]
             before = place
             pairs |= {(int(first), int(order[place])), (int(order[place - 1]), int(order[place]))}

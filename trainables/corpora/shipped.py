@@ -34,7 +34,8 @@ def read_shipped(name: str) -> list[Sample]:
 def _read_samples(file: str) -> Iterator[Sample]:
     for line in (SAMPLES / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        yield Sample(f"{file}/{row['id']}", *((row["text"],) if "text" in row else (row["answer"], row["question"])))
+        name = f"{file}/{row['id']}"
+        yield Sample(name, row["text"]) if "text" in row else Sample(name, row["answer"], row["question"])
 
 
 def _read_language_reference() -> Iterator[Sample]:
@@ -45,7 +46,7 @@ def _read_language_reference() -> Iterator[Sample]:
     """
     from pydoc_data.topics import topics
 
-    seen: set[str] = set()
+    seen: set[str] = set()  # paragraphs of the topics before
     for name, text in sorted(topics.items(), key=lambda topic: (len(topic[1]), topic[0])):
         paragraphs = [part.strip("\n") for part in re.split(r"\n\s*\n", text)]
         fresh = [part for part in paragraphs if part.strip() and part.strip() not in seen]

@@ -101,6 +101,7 @@ class DataSet(Section):
         if self.embedded in ("english", "chinese") and self.split != SplitShares():
             fixed = f"that of {self.embedded} is fixed, since the embedded model was trained on its train split"
             raise Refusal("split", fault=fixed)
+        # Refused rather than left unused: whoever names a prompt's field would believe that prompts are given.
         if self.prompt_field is not None and self.format in ("text", "aozora"):
             raise Refusal("prompt_field", fault="only rows have fields", allowed="format: jsonl, csv or parquet")
         if self.prompt_field is not None and self.prompt_field == (self.text_field or "text"):
@@ -135,7 +136,7 @@ class Texts:
     def digest(self) -> str:
         """Return the hex sha256 of the splits' texts and of how their prompts are written, whatever their files are called."""
         listing = [f"{split}:{document.digest}" for split in sorted(self.splits) for document in self.splits[split]]
-        listing += [self.template] if self.template else []
+        listing += [self.template] if self.template else []  # a template that writes no prompt is no content
         return hashlib.sha256("\n".join(listing).encode()).hexdigest()
 
 
@@ -155,6 +156,7 @@ def read_texts(data_set: DataSet) -> Texts:
         texts = Texts(split_documents(documents, data_set.split), len(documents) + skipped.total(), skipped)
     else:
         texts = _read_split_files(data_set, data_set.files or {})
+    # After splitting, so that a set's test documents are the same in whatever role it is used.
     unused = set(texts.splits) - set(data_set.used_splits)
     for split in unused:
         texts.skipped["never trained on"] += len(texts.splits.pop(split))
@@ -174,11 +176,11 @@ def split_documents(documents: Sequence[Document], shares: SplitShares) -> dict[
     Distinct texts are ordered by hash; the first go to test, the next to validation, the rest to train; exact duplicates stay
     together. Raises ValueError where a split would be empty.
     """
-    by_digest: dict[str, list[Document]] = {}
+    by_digest: dict[str, list[Document]] = {}  # equal texts share a group, so that no copy is trained on of what is tested
     for document in documents:
         by_digest.setdefault(document.digest, []).append(document)
     groups = [by_digest[digest] for digest in sorted(by_digest)]
-    tested, validated = (max(1, round(share * len(groups))) for share in (shares.test, shares.validation))
+    tested, validated = (max(1, round(share * len(groups))) for share in (shares.test, shares.validation))  # groups
     if tested + validated >= len(groups):
         raise ValueError(
             f"{len(groups)} different documents cannot be split into train, validation {shares.validation} and test {shares.test}; "
@@ -196,11 +198,11 @@ def find_files(path: str, format: Format) -> list[Path]:
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
-    if is_clean(path):
+    if is_clean(path):  # JSON Lines, whatever format the study names
         return [place / f"{split}.jsonl" for split in SPLITS]
     matched = glob.glob(str(place), recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
-    found = (file for file in place.rglob("*") if matches(file, format)) if place.is_dir() else map(Path, matched)
-    files = sorted(file for file in found if file.is_file())
+    candidates = (file for file in place.rglob("*") if matches(file, format)) if place.is_dir() else map(Path, matched)
+    files = sorted(file for file in candidates if file.is_file())
     if not files:
         wanted = " or ".join(f"*{suffix}" for suffix in SUFFIXES[format])
         raise ValueError(f"{path}: {f'holds no {wanted}' if place.is_dir() else 'no such file, folder or glob'}")
@@ -235,6 +237,7 @@ def check_encoding(encoding: str) -> str:
 
 
 def _read_clean(data_set: DataSet, folder: Path) -> Texts:
+    # The folder is hikaku's own, so it is read as hikaku writes it, whatever the study says of the files it was made from.
     as_written = data_set.model_copy(update={"format": "jsonl", "encoding": "utf-8", "text_field": None, "prompt_field": None})
     texts = _read_split_files(as_written, {split: str(folder / f"{split}.jsonl") for split in SPLITS})
     texts.account = json.loads((folder / CLEAN_CARD).read_text(encoding="utf-8"))
@@ -243,23 +246,23 @@ def _read_clean(data_set: DataSet, folder: Path) -> Texts:
 
 def _read_split_files(data_set: DataSet, paths: Mapping[SplitName, str]) -> Texts:
     texts = Texts({}, 0)
-    home: dict[str, SplitName] = {}
+    home: dict[str, SplitName] = {}  # digest -> the split that has the text
     for split in reversed(SPLITS):  # test first: a text that stands twice stays where it judges
         if split not in data_set.used_splits:
             continue
         documents, skipped = _collect(paths[split], data_set)
-        kept: list[Document] = []
+        own: list[Document] = []
         for document in documents:
             if (other := home.setdefault(document.digest, split)) == split:
-                kept.append(document)
+                own.append(document)
             elif data_set.skip_bad:
                 skipped[f"also in {other}"] += 1
             else:
                 raise ValueError(f"{document.id}: the same text stands in {split} and in {other}")
-        if not kept:
+        if not own:
             raise ValueError(f"{paths[split]}: no document is left for {split}")
-        texts.splits[split] = sorted(kept, key=lambda document: document.digest)
-        texts.read += len(kept) + skipped.total()
+        texts.splits[split] = sorted(own, key=lambda document: document.digest)  # whatever the files' order, trials see one
+        texts.read += len(own) + skipped.total()
         texts.skipped += skipped
     return texts
 

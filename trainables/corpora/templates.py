@@ -61,6 +61,7 @@ def make_renderer(tokenizer: Any, template: str, system: str | None) -> Render:
             allowed = "a Jinja template that chat templates' names suffice"
             raise Refusal("template", fault=f"{type(error).__name__}: {line}", allowed=allowed) from None
 
+    # A template that shows no prompt would train every answer on the same question.
     if render("one") == render("two"):
         raise Refusal("template", fault="does not show the prompt", allowed="one with {{ prompt }}, or with the messages' content")
     return render

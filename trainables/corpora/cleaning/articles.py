@@ -28,7 +28,8 @@ LONGEST_HEADING = 30
 IN_LANGUAGE = 0.5  # of an article's letters, at least: what it is asked about in
 MARKED_HEADING = re.compile(r"(?:(={2,6})\s*(?P<wiki>[^=\n]+?)\s*\1|#{1,6}\s+(?P<markdown>.+?)|[■◆●]\s*(?P<sign>.+?))\s*$")
 SENTENCE = re.compile(r"[^\n]*?(?:[。．！？!?]+[」』）)\"”’]*(?![と、])|\.[)\"”’]*(?=\s)|\n|$)")
-ENDS = tuple("。．.！？!?、,：:;；")
+SENTENCE_ENDS = tuple("。．.！？!")  # of the prose under a heading
+ENDS = (*SENTENCE_ENDS, *"?、,：:;；")  # no heading ends so
 JAPANESE: dict[Kind, tuple[str, ...]] = {
     "definition": ("「{title}」とは何ですか。", "「{title}」を一文で説明してください。", "「{title}」とはどのようなものか教えてください。"),
     "overview": ("「{title}」について説明してください。", "「{title}」の概要を教えてください。", "「{title}」について詳しく知りたいです。"),
@@ -87,10 +88,13 @@ def make_pairs(document: Document) -> list[Pair]:
         return []
 
     def ask(kind: Kind, **about: object) -> str:
+        # Not Python's hash, which differs from process to process.
         number = int(hashlib.sha256(f"{title} {kind} {about.get('section', '')}".encode()).hexdigest()[:8], 16)
         return wordings[kind][number % len(wordings[kind])].format(title=title, **about)
 
-    text, pairs, mask = document.text, list[Pair](), "〇〇" if wordings is JAPANESE else "___"
+    text = document.text
+    pairs: list[Pair] = []
+    mask = "〇〇" if wordings is JAPANESE else "___"
     for section in sections:
         name = section.heading or ("概要" if wordings is JAPANESE else "overview")
         for number, span in enumerate(_chunk(text, section.span), start=1):
@@ -100,6 +104,7 @@ def make_pairs(document: Document) -> list[Pair]:
             elif section.heading:
                 pairs.append(Pair("section", ask("section", section=name), answer, section.heading, span))
             else:
+                # The lead's first chunk: by itself an overview, by its first sentence a definition.
                 first = next(_sentences(text, span))
                 pairs.append(Pair("definition", ask("definition"), text[first.start : first.end], "", first))
                 if first != span:
@@ -107,7 +112,7 @@ def make_pairs(document: Document) -> list[Pair]:
                 if title in answer and answer != title:
                     pairs.append(Pair("naming", ask("naming", lead=answer.replace(title, mask), mask=mask), title, "", span))
     headings = [section.heading for section in sections if section.heading]
-    if len(headings) > 1:
+    if len(headings) > 1:  # one heading is no division
         listed = "\n".join(f"{'・' if wordings is JAPANESE else '- '}{heading}" for heading in headings)
         pairs.append(Pair("contents", ask("contents"), listed, "", Span(0, len(text))))
     return pairs
@@ -119,14 +124,15 @@ def read_article(document: Document) -> tuple[str, list[Section]]:
     title, heading, start = document.title, "", 0
     sections: list[Section] = []
     for place, (span, line) in enumerate(lines):
-        found = _read_heading(lines, place)
-        if found is None and line != title:
+        own_heading = _read_heading(lines, place)
+        if own_heading is None and line != title:
             continue
+        # Above the article's first line there is no lead that ends here.
         if heading or sections or document.text[start : span.start].strip():
             sections.append(Section(heading, _strip(document.text, Span(start, span.start))))
-        if not title:
-            title, found = found or "", ""
-        heading, start = ("" if found is None or found == title else found), span.end
+        if not title:  # the first line that looks like a heading is the title where the source named none
+            title, own_heading = own_heading or "", ""
+        heading, start = ("" if own_heading is None or own_heading == title else own_heading), span.end
     sections.append(Section(heading, _strip(document.text, Span(start, len(document.text)))))
     return title, [section for section in sections if section.span.start < section.span.end]
 
@@ -136,17 +142,23 @@ def _read_heading(lines: Sequence[tuple[Span, str]], place: int) -> str | None:
     line = lines[place][1]
     if marked := MARKED_HEADING.fullmatch(line):
         return marked["wiki"] or marked["markdown"] or marked["sign"]
-    before, after = (lines[other][1] if 0 <= other < len(lines) else "" for other in (place - 1, place + 1))
-    follows = after or (lines[place + 2][1] if place + 2 < len(lines) else "")
-    alone = line and not before and len(line) <= LONGEST_HEADING and not line.endswith(ENDS) and follows.endswith(ENDS[:6])
-    return line if alone else None
+
+    def line_at(other: int) -> str:
+        return lines[other][1] if 0 <= other < len(lines) else ""
+
+    before = line_at(place - 1)
+    follows = line_at(place + 1) or line_at(place + 2)  # a blank line may part a heading from its text
+    # Prose must follow, or every line of a list or a poem would be a heading.
+    leads_into_prose = follows.endswith(SENTENCE_ENDS)
+    reads_as_heading = line and not before and len(line) <= LONGEST_HEADING and not line.endswith(ENDS)
+    return line if reads_as_heading and leads_into_prose else None
 
 
 def _lines(text: str) -> Iterator[tuple[Span, str]]:
     start = 0
     for line in text.split("\n"):
         yield Span(start, start + len(line)), line.strip()
-        start += len(line) + 1
+        start += len(line) + 1  # the line's end
 
 
 def _choose_language(text: str) -> dict[Kind, tuple[str, ...]] | None:
@@ -157,8 +169,8 @@ def _choose_language(text: str) -> dict[Kind, tuple[str, ...]] | None:
 
 def _sentences(text: str, span: Span) -> Iterator[Span]:
     """Yield the places of the sentences in a part of the text; a line's end ends one too."""
-    for found in SENTENCE.finditer(text, span.start, span.end):
-        place = _strip(text, Span(found.start(), found.end()))
+    for sentence in SENTENCE.finditer(text, span.start, span.end):
+        place = _strip(text, Span(sentence.start(), sentence.end()))
         if place.start < place.end:
             yield place
 
@@ -170,7 +182,7 @@ def _chunk(text: str, span: Span) -> Iterator[Span]:
         if chunk and sentence.end - chunk.start > LONGEST_ANSWER:
             yield chunk
             chunk = None
-        chunk = Span(chunk.start if chunk else sentence.start, sentence.end)
+        chunk = Span(chunk.start if chunk else sentence.start, sentence.end)  # the blanks between its sentences come along
     if chunk:
         yield chunk
 

@@ -56,7 +56,7 @@ class CleanCard(Section):
 def describe_split(documents: Sequence[tuple[str, str]]) -> SplitCard:
     """Return what a split of (text, prompt) holds."""
     lengths = sorted(len(text) for text, _ in documents)
-    scripts = sum((count_scripts(text) for text, _ in documents), Counter[Any]())
+    scripts = sum((count_scripts(text) for text, _ in documents), Counter[Any]())  # of the texts alone, as `characters` is
     return SplitCard(
         documents=len(documents),
         characters=sum(lengths),
@@ -68,7 +68,8 @@ def describe_split(documents: Sequence[tuple[str, str]]) -> SplitCard:
 
 def order(counts: Mapping[Any, int]) -> dict[str, int]:
     """Return counts above zero, the largest first."""
-    return {str(name): count for name, count in sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))) if count}
+    largest_first = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))  # by name among equals: two runs write one card
+    return {str(name): count for name, count in largest_first if count}
 
 
 def _describe_lengths(lengths: Sequence[int]) -> Lengths:

@@ -85,7 +85,7 @@ class Account:
 def prepare_folder(
     sources: Mapping[str, Path],
     destination: Path,
-    asked: Preparation,
+    preparation: Preparation,
     licences: Mapping[str, str],
     progress: Progress = lambda what, share: None,
 ) -> CleanCard:
@@ -97,34 +97,35 @@ def prepare_folder(
     """
     _check_destination(destination, sources)
     account = Account()
-    kept = list(_read_sources(sources, asked, account, progress))
-    if not asked.keep_duplicates:
+    entries = list(_read_sources(sources, preparation, account, progress))
+    if not preparation.keep_duplicates:
         progress("comparing documents", 0)
-        kept = _drop_duplicates(kept, account)
+        entries = _drop_duplicates(entries, account)
     progress("comparing splits", 0)
-    splits = split_by_content(kept, asked.split)
-    _part_overlaps(splits, asked, account)
-    pairs = _make_questions(splits, account) if asked.questions else None
-    used = [each for documents in splits.values() for each in documents]
+    splits = split_by_content(entries, preparation.split)
+    _part_overlaps(splits, preparation, account)
+    pairs = _make_questions(splits, account) if preparation.questions else None
+    used = [entry for split in SPLITS for entry in splits[split]]
     if not used:
         raise ValueError(f"{', '.join(sources)}: no document is left of {account.read}; skipped: {_list(account.skipped)}")
     stated = {name: licences.get(name, NOT_STATED) for name in sources}
     about = {name: {"source": label, "licence": stated[name]} for name, label in zip(sources, _label(sources), strict=True)}
-    rows = {split: [row for each in splits[split] for row in _make_rows(each, pairs, about[each.source])] for split in SPLITS}
+    rows = {split: [row for entry in splits[split] for row in _make_rows(entry, pairs, about[entry.source])] for split in SPLITS}
     listings: dict[SplitName, str] = {split: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[split]) for split in SPLITS}
+    made = [pair for article_pairs in (pairs or {}).values() for pair in article_pairs]
     card = CleanCard(
         sources=list(sources),
-        options=asked.as_options(),
+        options=preparation.as_options(),
         read=account.read,
-        used=sum(not each.cut for each in used),
-        truncated=order(Counter(each.cut for each in used if each.cut)),
+        used=sum(not entry.cut for entry in used),
+        truncated=order(Counter(entry.cut for entry in used if entry.cut)),
         skipped=order(account.skipped),
         changes=order(account.changes),
         splits={split: describe_split([(row["text"], row.get("prompt", "")) for row in rows[split]]) for split in SPLITS},
         files=account.files,
         left_out=account.left_out,
         licences=stated,
-        questions=order(Counter(pair.kind for made in (pairs or {}).values() for pair in made)),
+        questions=order(Counter(pair.kind for pair in made)),
         overlaps=account.overlaps,
         digest=hashlib.sha256("\0".join(listings.values()).encode()).hexdigest(),
     )
@@ -134,40 +135,50 @@ def prepare_folder(
     return card
 
 
-def split_by_content(kept: Sequence[Kept], shares: SplitShares) -> Splits:
+def split_by_content(entries: Sequence[Kept], shares: SplitShares) -> Splits:
     """Return the documents by split, each in the order of hashes; a document's split is told by its own hash alone."""
     splits: Splits = {split: [] for split in SPLITS}
-    for each in sorted(kept, key=lambda each: (each.document.digest, each.document.id)):
-        place = int(each.document.digest[:16], 16) / 2**64
-        splits["test" if place < shares.test else "validation" if place < shares.test + shares.validation else "train"].append(each)
+    for entry in sorted(entries, key=lambda entry: (entry.document.digest, entry.document.id)):
+        place = int(entry.document.digest[:16], 16) / 2**64  # of 64 bits, from 0 to 1
+        judged = "test" if place < shares.test else "validation"
+        splits[judged if place < shares.test + shares.validation else "train"].append(entry)
     return splits
 
 
 def _check_destination(destination: Path, sources: Mapping[str, Path]) -> None:
-    if inside := next((name for name, path in sources.items() if destination.absolute().is_relative_to(path.absolute())), None):
+    place = destination.absolute()
+    inside = next((name for name, path in sources.items() if place.is_relative_to(path.absolute())), None)
+    if inside:  # the next run would read what this one writes
         raise Refusal(str(destination), fault=f"lies in the source {inside}", allowed="a folder outside the sources")
-    if destination.exists() and not is_clean(str(destination)) and (not destination.is_dir() or any(destination.iterdir())):
+    if not destination.exists() or is_clean(str(destination)):
+        return
+    if not destination.is_dir() or any(destination.iterdir()):
         raise Refusal(str(destination), fault="exists and was not written by hikaku prepare", allowed="a new or an empty folder")
 
 
-def _read_sources(sources: Mapping[str, Path], asked: Preparation, account: Account, progress: Progress) -> Iterator[Kept]:
-    found = {name: find_files(str(path), asked.reading.format) for name, path in sources.items()}
-    every = Counter(file.resolve() for files in found.values() for file in files)
-    if twice := next((file for file, count in every.items() if count > 1), None):
+def _read_sources(sources: Mapping[str, Path], preparation: Preparation, account: Account, progress: Progress) -> Iterator[Kept]:
+    files_of = {name: find_files(str(path), preparation.reading.format) for name, path in sources.items()}
+    # Resolved: a file that is reached by two names, or by a link, would otherwise be taken for its own duplicate.
+    counts = Counter(file.resolve() for files in files_of.values() for file in files)
+    if twice := next((file for file, count in counts.items() if count > 1), None):
         raise Refusal(str(twice), fault="stands in two of the sources", allowed="each file once")
-    total, done = sum(file.stat().st_size for file in every) or 1, 0
+    bytes_of_all = sum(file.stat().st_size for file in counts) or 1  # files that are all empty must not divide by 0
+    bytes_done = 0
     for (name, path), label in zip(sources.items(), _label(sources), strict=True):
-        root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in found[name]]))
+        files = files_of[name]
+        root = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in files]))
         if path.is_dir():
-            rest = sorted(file.relative_to(root) for file in path.rglob("*") if file.is_file() and file not in set(found[name]))
+            readable = set(files)
+            rest = sorted(file.relative_to(root) for file in path.rglob("*") if file.is_file() and file not in readable)
             account.left_out += [f"{label}/{file}" for file in rest]
-        for file in found[name]:
-            for document in _read_file(file, label if path.is_file() else f"{label}/{file.relative_to(root)}", asked, account):
-                if account.read % 1000 == 1:
-                    progress(f"reading {file.name}: {account.read:,} documents", done / total)
-                if kept := _clean(document, file, name, asked, account):
-                    yield kept
-            done += file.stat().st_size
+        for file in files:
+            file_label = label if path.is_file() else f"{label}/{file.relative_to(root)}"
+            for document in _read_file(file, file_label, preparation, account):
+                if account.read % 1000 == 1:  # often enough to be seen, too seldom to cost time
+                    progress(f"reading {file.name}: {account.read:,} documents", bytes_done / bytes_of_all)
+                if entry := _clean(document, file, name, preparation, account):
+                    yield entry
+            bytes_done += file.stat().st_size
 
 
 def _label(sources: Mapping[str, Path]) -> list[str]:
@@ -176,88 +187,96 @@ def _label(sources: Mapping[str, Path]) -> list[str]:
     return [short if names.count(short) == 1 else name for short, name in zip(names, sources, strict=True)]
 
 
-def _read_file(file: Path, label: str, asked: Preparation, account: Account) -> Iterator[Document]:
-    texts = open_texts(file, asked.reading)
+def _read_file(file: Path, label: str, preparation: Preparation, account: Account) -> Iterator[Document]:
+    texts = open_texts(file, preparation.reading)
     account.files[label] = texts.format if texts.format == texts.encoding else f"{texts.format}, {texts.encoding}"
     for item in texts.documents:
         account.read += 1
         if isinstance(item, Malformed):
-            _refuse(item, asked, account)
+            _refuse(item, preparation, account)
         else:
+            # The reader's ids begin with the file's path on this machine; the folder must be the same wherever it is made.
             yield replace(item, id=label + item.id.removeprefix(str(file)))
-    account.changes += texts.changes
+    account.changes += texts.changes  # complete only now that every document was taken
 
 
-def _refuse(item: Malformed, asked: Preparation, account: Account) -> None:
-    if not asked.skip_bad:
+def _refuse(item: Malformed, preparation: Preparation, account: Account) -> None:
+    if not preparation.skip_bad:
         raise Refusal(fault=str(item), allowed="sound texts, or --skip-bad to count such and go on")
     account.skipped[item.reason] += 1
 
 
-def _clean(document: Document, file: Path, source: str, asked: Preparation, account: Account) -> Kept | None:
+def _clean(document: Document, file: Path, source: str, preparation: Preparation, account: Account) -> Kept | None:
     """Return the document as it goes into the folder; None where it is skipped, which is counted."""
+    # Before normalising: folding changes the half-width kana that mojibake is known by.
     for text in (document.text, document.prompt):
         if damage := find_damage(text):
             line = document.line + text[: max(text.find(REPLACEMENT), 0)].count("\n")
-            _refuse(Malformed(file, line, *damage), asked, account)
+            _refuse(Malformed(file, line, *damage), preparation, account)
             return None
     (text, changed), (prompt, changed_prompt), (title, _) = (
-        normalise(value, asked.fold) for value in (document.text, document.prompt, document.title)
+        normalise(value, preparation.fold) for value in (document.text, document.prompt, document.title)
     )
     account.changes += changed + changed_prompt
     cut = ""
-    if asked.truncate is not None and len(text) > asked.truncate:
-        text, cut = truncate(text, asked.truncate), f"longer than {asked.truncate} characters"
-    if broken := asked.filters.find_broken(text):
+    if preparation.truncate is not None and len(text) > preparation.truncate:
+        text, cut = truncate(text, preparation.truncate), f"longer than {preparation.truncate} characters"
+    # Filters see the text as it will stand in the folder: a long one that was cut is not refused for its length.
+    if broken := preparation.filters.find_broken(text):
         account.skipped[broken] += 1
         return None
     return Kept(replace(document, text=text, prompt=prompt, title=title), source, cut)
 
 
-def _drop_duplicates(kept: Sequence[Kept], account: Account) -> list[Kept]:
+def _drop_duplicates(entries: Sequence[Kept], account: Account) -> list[Kept]:
     """Return the documents without exact copies and near-duplicates: of each the one read first stays."""
-    first = list({each.document.digest: each for each in reversed(kept)}.values())[::-1]
-    near = find_duplicates([each.document for each in first])
-    account.skipped += Counter({"exact duplicate": len(kept) - len(first), "near-duplicate": len(near)})
-    return [each for place, each in enumerate(first) if place not in near]
+    # Of equal keys a dict keeps the last value, which backwards is the one read first.
+    by_digest = {entry.document.digest: entry for entry in reversed(entries)}
+    distinct = list(by_digest.values())[::-1]
+    near = find_duplicates([entry.document for entry in distinct])
+    account.skipped += Counter({"exact duplicate": len(entries) - len(distinct), "near-duplicate": len(near)})
+    return [entry for place, entry in enumerate(distinct) if place not in near]
 
 
-def _part_overlaps(splits: Splits, asked: Preparation, account: Account) -> None:
+def _part_overlaps(splits: Splits, preparation: Preparation, account: Account) -> None:
     """Leave no document in a split that overlaps one of a split that judges it. Raises ValueError for the first that does."""
+    # Validation first: what is dropped from it no longer costs train a document.
     judges: dict[SplitName, tuple[SplitName, ...]] = {"validation": ("test",), "train": ("test", "validation")}
     for split, others in judges.items():
-        held = [(each.document, other) for other in others for each in splits[other]]
-        home = {document.id: other for document, other in held}
+        judging = [(entry.document, other) for other in others for entry in splits[other]]
+        home = {document.id: other for document, other in judging}
         dropped: set[str] = set()
-        for overlap in find_overlaps([each.document for each in splits[split]], [document for document, _ in held]):
+        for overlap in find_overlaps([entry.document for entry in splits[split]], [document for document, _ in judging]):
             other = home[overlap.second.id]
             line = f"{overlap.first.id} of {split} overlaps {overlap.second.id} of {other} ({overlap.share:.0%})"
-            if asked.allow_overlap:
+            if preparation.allow_overlap:
                 account.overlaps.append(line)
-            elif asked.skip_bad:
+            elif preparation.skip_bad:
                 account.skipped[f"overlaps {other}"] += 1
                 dropped.add(overlap.first.id)
             else:
                 allowed = "texts that are apart, --skip-bad to leave the first out, or --allow-overlap"
                 raise Refusal(fault=line, allowed=allowed)
-        splits[split] = [each for each in splits[split] if each.document.id not in dropped]
+        splits[split] = [entry for entry in splits[split] if entry.document.id not in dropped]
 
 
 def _make_questions(splits: Splits, account: Account) -> dict[str, list[Pair]]:
     """Return the pairs by their article's id; articles that give none are skipped."""
-    pairs = {each.document.id: make_pairs(each.document) for documents in splits.values() for each in documents}
+    pairs = {entry.document.id: make_pairs(entry.document) for documents in splits.values() for entry in documents}
     for split, documents in splits.items():
-        splits[split] = [each for each in documents if pairs[each.document.id]]
+        splits[split] = [entry for entry in documents if pairs[entry.document.id]]
         account.skipped[NO_QUESTION] += len(documents) - len(splits[split])
     return pairs
 
 
-def _make_rows(kept: Kept, pairs: Mapping[str, Sequence[Pair]] | None, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _make_rows(entry: Kept, pairs: Mapping[str, Sequence[Pair]] | None, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield what is written of a document: itself, or the pairs made of it, each with where in the article it stands."""
-    document = kept.document
-    about = ({"title": document.title} if document.title else {}) | dict(origin)
+    document = entry.document
+    title = {"title": document.title} if document.title else {}
+    about = title | dict(origin)  # the keys' order is the file's, and so counts in the card's digest
     if pairs is None:
-        yield {"id": document.id} | ({"prompt": document.prompt} if document.prompt else {}) | {"text": document.text} | about
+        prompt = {"prompt": document.prompt} if document.prompt else {}
+        yield {"id": document.id} | prompt | {"text": document.text} | about
         return
     for number, pair in enumerate(pairs[document.id], start=1):
         place = {"article": document.id, "kind": pair.kind, "section": pair.section, "characters": list(pair.span)}

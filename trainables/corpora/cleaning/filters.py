@@ -53,6 +53,7 @@ def measure_language(text: str, language: Language) -> float:
     counts = count_scripts("".join(text.split()))
     letters = sum(counts[script] for script in LETTERS)
     kana = sum(counts[script] for script in KANA)
+    # Kanji are both languages': a text of them alone is Chinese, one with kana between them Japanese.
     mostly_kana = kana >= JAPANESE_KANA * (kana + counts["kanji"])
     if not letters or (language != "english" and mostly_kana != (language == "japanese")):
         return 0
@@ -62,7 +63,10 @@ def measure_language(text: str, language: Language) -> float:
 def measure_repetition(text: str) -> float:
     """Return the share of a text's runs of ten characters that stood in it before."""
     runs = len(text) - REPEATED + 1
-    return 1 - len({text[place : place + REPEATED] for place in range(runs)}) / runs if runs > 0 else 0
+    if runs <= 0:
+        return 0
+    distinct = {text[place : place + REPEATED] for place in range(runs)}
+    return 1 - len(distinct) / runs
 
 
 def truncate(text: str, most: int) -> str:

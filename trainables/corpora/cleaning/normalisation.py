@@ -31,7 +31,7 @@ def normalise(text: str, fold: Collection[Fold] = ()) -> tuple[str, Counter[str]
     if "ascii" in fold:
         changes["full-width ASCII made ASCII"] += sum(ord(character) in FULL_WIDTH_ASCII for character in text)
         text = text.translate(FULL_WIDTH_ASCII)
-    if not unicodedata.is_normalized("NFC", text):
+    if not unicodedata.is_normalized("NFC", text):  # the check is quick, and nearly every text passes it
         for line in text.split("\n"):
             if not unicodedata.is_normalized("NFC", line):
                 changes.update(_name_changes(line))
@@ -43,6 +43,7 @@ def _name_changes(line: str) -> Iterator[str]:
     """Yield the kind of every cluster, a character with the marks that combine with it, that NFC changes."""
     start = 0
     for place in range(1, len(line) + 1):
+        # Hangul's vowels and final consonants join the syllable before without being combining marks.
         if place < len(line) and (unicodedata.combining(line[place]) or "\u1160" <= line[place] <= "\u11ff"):
             continue
         cluster = line[start:place]

@@ -50,9 +50,10 @@ class Features:
 def measure_features(text: str, words: Sequence[Word]) -> Features:
     """Return the features of a text with its Sudachi words."""
     scripts = count_scripts(text)
-    characters = max(1, scripts.total() - scripts["other"])
+    characters = max(1, scripts.total() - scripts["other"])  # blanks and controls, of which layout has any number, do not count
     sentences = max(1, sum(bool(part.strip()) for part in re.split(r"[。！？!?\n]+", text)))
     shown = [word for word in words if word.surface.strip()]
+    # Sudachi's part of speech: 0 the coarsest, 1 its kind, 4 the type of conjugation.
     clauses = sum(word.surface == "、" or word.coarse == "接続詞" or word.part_of_speech[1] == "接続助詞" for word in shown)
     return Features(
         characters_per_sentence=characters / sentences,
@@ -71,9 +72,9 @@ def stratum_of_features(features: Features) -> str:
     past, predicates = features.past_forms_per_sentence, features.predicates_per_sentence
     if features.latin >= MUCH_LATIN or (features.latin >= SOME_LATIN and past < HARDLY_PAST):
         return "technical"
-    plain = features.kanji < PLAIN_KANJI and features.katakana < PLAIN_KATAKANA and features.latin < PLAIN_LATIN
-    told = past >= TOLD_PAST and predicates >= TOLD_PREDICATES
-    if features.classical >= CLASSICAL or (plain and told):
+    plain_script = features.kanji < PLAIN_KANJI and features.katakana < PLAIN_KATAKANA and features.latin < PLAIN_LATIN
+    told_in_the_past = past >= TOLD_PAST and predicates >= TOLD_PREDICATES
+    if features.classical >= CLASSICAL or (plain_script and told_in_the_past):
         return "literary"
     long = features.characters_per_sentence >= LONG_SENTENCE
     nested = features.clause_marks_per_sentence >= MANY_CLAUSES or predicates >= MANY_PREDICATES
@@ -88,7 +89,7 @@ def stratum_of_answer(words: int) -> str:
 def find_stratum(text: str, prompt: str = "") -> str:
     """Return a document's stratum; empty for a text without prompt that is not Japanese."""
     words = split_words(text) if is_japanese(text) else []
-    if prompt:
+    if prompt:  # words of Japanese are Sudachi's; other texts are counted by their blanks
         return stratum_of_answer(sum(bool(word.surface.strip()) for word in words) or len(text.split()))
     return stratum_of_features(measure_features(text, words)) if words else ""
 

@@ -32,8 +32,8 @@ def split_words(text: str) -> list[Word]:
     words: list[Word] = []
     for start, part in _parts(text):
         words += [
-            Word(start + each.begin(), start + each.end(), each.surface(), tuple(each.part_of_speech()))
-            for each in _tokenizer().tokenize(part)
+            Word(start + morpheme.begin(), start + morpheme.end(), morpheme.surface(), tuple(morpheme.part_of_speech()))
+            for morpheme in _tokenizer().tokenize(part)
         ]
     return words
 
@@ -43,13 +43,13 @@ def _parts(text: str) -> list[tuple[int, str]]:
     if len(text.encode()) <= LONGEST_BYTES:
         return [(0, text)]
     parts: list[tuple[int, str]] = []
-    start, size, cut = 0, 0, 0
+    start, size, cut = 0, 0, 0  # characters, bytes since `start`, characters up to the last sentence's end
     for place, letter in enumerate(text):
         size += len(letter.encode())
         if letter in SENTENCE_ENDS:
             cut = place + 1
         if size >= LONGEST_BYTES:
-            end = cut if cut > start else place + 1
+            end = cut if cut > start else place + 1  # one sentence longer than all that fits is cut where it must be
             parts.append((start, text[start:end]))
             start, size = end, len(text[end : place + 1].encode())
     return [*parts, (start, text[start:])] if start < len(text) else parts
@@ -60,7 +60,7 @@ def surfaces(texts: Sequence[str]) -> list[list[str]]:
     return [[word.surface for word in split_words(text) if word.surface.strip()] for text in texts]
 
 
-@cache
+@cache  # loading the dictionary takes long beside the words of one text
 def _tokenizer() -> Any:
     from sudachipy import Dictionary, SplitMode  # pyright: ignore[reportMissingTypeStubs]
 

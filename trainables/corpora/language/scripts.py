@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 Script = Literal["hiragana", "katakana", "kanji", "latin", "digit", "punctuation", "other"]
 SCRIPTS: tuple[Script, ...] = ("hiragana", "katakana", "kanji", "latin", "digit", "punctuation", "other")
-RANGES: tuple[tuple[int, int, Script], ...] = (
-    (0x3005, 0x3007, "kanji"),
+RANGES: tuple[tuple[int, int, Script], ...] = (  # first and last code point, both included
+    (0x3005, 0x3007, "kanji"),  # 々 〆 〇
     (0x3041, 0x3096, "hiragana"),
-    (0x309D, 0x309F, "hiragana"),
+    (0x309D, 0x309F, "hiragana"),  # ゝ ゞ ゟ; ゛ and ゜ before them are punctuation
     (0x30A1, 0x30FA, "katakana"),
-    (0x30FC, 0x30FF, "katakana"),
-    (0x31F0, 0x31FF, "katakana"),
+    (0x30FC, 0x30FF, "katakana"),  # ー ヽ ヾ ヿ; ・ before them is punctuation
+    (0x31F0, 0x31FF, "katakana"),  # small ones, for Ainu
     (0x3400, 0x4DBF, "kanji"),
     (0x4E00, 0x9FFF, "kanji"),
-    (0xF900, 0xFAFF, "kanji"),
-    (0xFF66, 0xFF9D, "katakana"),
-    (0x1B000, 0x1B16F, "hiragana"),
-    (0x20000, 0x3FFFF, "kanji"),
+    (0xF900, 0xFAFF, "kanji"),  # compatibility ideographs
+    (0xFF66, 0xFF9D, "katakana"),  # half-width
+    (0x1B000, 0x1B16F, "hiragana"),  # old kana (hentaigana) and small ones; the few katakana among them count as hiragana
+    (0x20000, 0x3FFFF, "kanji"),  # the supplementary ideographic planes
 )
 
 
-@cache
+@cache  # a corpus has few different characters, each of them many times
 def classify(character: str) -> Script:
     """Return the class of one character."""
     place = ord(character)
@@ -39,7 +39,7 @@ def classify(character: str) -> Script:
         if first <= place <= last:
             return script
     category = unicodedata.category(character)
-    if category == "Nd":
+    if category == "Nd":  # full-width ones too, and those of other scripts
         return "digit"
     if category[0] in "PS":
         return "punctuation"

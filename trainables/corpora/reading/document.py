@@ -22,7 +22,8 @@ class Document:
     @property
     def digest(self) -> str:
         """Return the hex sha256 of the text, and of the prompt where there is one."""
-        prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""  # its length: no prompt can run into the text
+        # With its length, or a prompt could run into the text; nothing without one, so that such digests are the text's alone.
+        prompt = f"{len(self.prompt)} {self.prompt}" if self.prompt else ""
         return hashlib.sha256(f"{prompt}{self.text}".encode()).hexdigest()
 
 

@@ -88,13 +88,13 @@ def open_texts(path: Path, reading: Reading) -> TextFile:
     changes: Counter[str] = Counter()
     lines = _read_lines(path, encoding, changes)
     if kind in ("text", "aozora"):
-        known = list(lines)
-        whole = [line for line in known if isinstance(line, str)]
-        if kind == "aozora" or (reading.format == "auto" and is_aozora(whole)):
+        all_lines = list(lines)  # whether they are Aozora Bunko's shows at the end too
+        sound_lines = [line for line in all_lines if isinstance(line, str)]
+        if kind == "aozora" or (reading.format == "auto" and is_aozora(sound_lines)):
             kind = "aozora"
-            documents = _read_aozora(path, known, reading, changes)
+            documents = _read_aozora(path, all_lines, reading, changes)
         else:
-            documents = _cut(path, list(enumerate(known, start=1)), reading)
+            documents = _cut(path, list(enumerate(all_lines, start=1)), reading)
     else:
         documents = (_read_jsonl if kind == "jsonl" else _read_csv)(path, lines, reading)
     return TextFile(path, kind, encoding, _never_empty(path, documents), changes)
@@ -121,7 +121,9 @@ def _detect(path: Path) -> str:
                 head += part
         except (EOFError, OSError, zlib.error):
             pass  # told when its lines are read
-    return detect_encoding(head if len(head) < DETECTED else head[: head.rfind(b"\n") + 1] or head)
+    if len(head) >= DETECTED:  # a character that the limit cut in two would be in no encoding
+        head = head[: head.rfind(b"\n") + 1] or head
+    return detect_encoding(head)
 
 
 def _read_lines(path: Path, encoding: str, changes: Counter[str]) -> Iterator[Line]:
@@ -134,8 +136,10 @@ def _read_lines(path: Path, encoding: str, changes: Counter[str]) -> Iterator[Li
         try:
             for raw in file:
                 line = raw.removesuffix(b"\n")
-                changes[CRLF] += len(line) != len(line := line.removesuffix(b"\r"))
-                yield _decode_line(line, "utf-8-sig" if first and encoding == "utf-8" else encoding)
+                unended = line.removesuffix(b"\r")
+                changes[CRLF] += len(line) != len(unended)
+                # Only the file's first line may begin with a byte order mark; elsewhere it is a character.
+                yield _decode_line(unended, "utf-8-sig" if first and encoding == "utf-8" else encoding)
                 first = False
         except (EOFError, OSError, zlib.error) as error:
             yield _describe_gzip(error)
@@ -178,7 +182,7 @@ def _cut(path: Path, numbered: Numbered, reading: Reading, title: str = "") -> I
         yield _join(path, numbered, str(path), title)
         return
     part: list[tuple[int, Line]] = []
-    for pair in [*numbered, (0, "")]:
+    for pair in [*numbered, (0, "")]:  # a blank line at the end closes the last paragraph
         blank = isinstance(pair[1], str) and not pair[1].strip()
         if not blank:
             part.append(pair)
@@ -188,7 +192,7 @@ def _cut(path: Path, numbered: Numbered, reading: Reading, title: str = "") -> I
 
 
 def _join(path: Path, numbered: Numbered, name: str, title: str) -> Document | Malformed:
-    for number, line in numbered:
+    for number, line in numbered:  # one bad line spoils its document: what stood there is not known
         if isinstance(line, Fault):
             return Malformed(path, number, *line)
     text = "\n".join(line for _, line in numbered if isinstance(line, str)).strip("\n")
@@ -226,11 +230,12 @@ def _read_csv(path: Path, lines: Iterator[Line], reading: Reading) -> Iterator[D
     import csv
 
     csv.field_size_limit(2**31 - 1)  # a document is longer than the 128 KiB that the module thinks of
-    faults: list[Malformed] = []
+    faults: list[Malformed] = []  # filled as the reader takes lines, and told before the row that follows them
     source = _without_faults(path, lines, faults)
     if ".tsv" in path.name.lower():
-        known = list(source)
-        rows = csv.reader(known, delimiter="\t", quoting=csv.QUOTE_NONE if _is_unquoted(known) else csv.QUOTE_MINIMAL, strict=True)
+        all_lines = list(source)  # quotes cannot be told without looking at all of them
+        quoting = csv.QUOTE_NONE if _is_unquoted(all_lines) else csv.QUOTE_MINIMAL
+        rows = csv.reader(all_lines, delimiter="\t", quoting=quoting, strict=True)
     else:
         rows = csv.reader(source, strict=True)
     names: list[str] | None = None
@@ -281,6 +286,7 @@ def _read_parquet(path: Path, reading: Reading) -> Iterator[Document | Malformed
     tables: Any = parquet
     number = 0
     try:
+        # Parquet's index is at the file's end, which gzip reaches only by reading everything before: so it is read whole.
         with _open(path) as stream:
             table = tables.ParquetFile(arrow.BufferReader(stream.read()))
             for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
@@ -292,7 +298,7 @@ def _read_parquet(path: Path, reading: Reading) -> Iterator[Document | Malformed
 
 
 def _make_document(path: Path, number: int, row: dict[str, Any], reading: Reading) -> Document | Malformed:
-    found = read_row(row, reading.text_field, reading.prompt_field)
-    if isinstance(found, Fault):
-        return Malformed(path, number, *found)
-    return Document(f"{path}:{number}", *found, title=find_title(row), line=number)
+    content = read_row(row, reading.text_field, reading.prompt_field)
+    if isinstance(content, Fault):
+        return Malformed(path, number, *content)
+    return Document(f"{path}:{number}", *content, title=find_title(row), line=number)

@@ -23,8 +23,8 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
     """
     from platformdirs import user_cache_path
 
-    asked = SOURCE.fullmatch(source)
-    if asked is None:
+    match = SOURCE.fullmatch(source)
+    if match is None:
         raise Refusal(got=repr(source), allowed="hub:owner/name@commit[:config], the commit 40 hexadecimal digits")
     root = cache or Path(os.environ.get("HIKAKU_CACHE") or user_cache_path("hikaku")) / "data_sets"
     folder = root / source.removeprefix(PREFIX).replace("/", "--").replace(":", "--")
@@ -32,7 +32,7 @@ def fetch_data_set(source: str, cache: Path | None = None, fetch: Fetch | None =
         if folder.is_dir():
             return folder
         with build_folder(folder) as building:
-            request = {"repo_id": asked["id"], "revision": asked["revision"], "allow_patterns": _choose_files(asked["config"])}
+            request = {"repo_id": match["id"], "revision": match["revision"], "allow_patterns": _choose_files(match["config"])}
             try:
                 (fetch or _download)(repo_type="dataset", local_dir=building, **request)
             except Exception as error:  # the hub's client raises its own, its HTTP library's and the network's errors

@@ -8,6 +8,7 @@ from typing import Any, cast
 from trainables.corpora.reading.document import Fault
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+# (prompt, text) by the names that data sets use; the first pair that a row has counts.
 PAIRS = (("question", "answer"), ("question", "ground_truths"), ("input", "output"), ("prompt", "completion"), ("prompt", "text"))
 
 
@@ -47,7 +48,7 @@ def _read_fields(row: Mapping[str, Any], text_field: str, prompt_field: str | No
             continue
         if name not in row:
             return Fault("missing field", f"{name!r} is not among {', '.join(map(repr, row))}")
-        value = row[name][0] if isinstance(row[name], list) and row[name] else row[name]
+        value = row[name][0] if isinstance(row[name], list) and row[name] else row[name]  # several answers: the first
         if fault := _find_fault(value):
             return fault
         values.append(value)
@@ -65,7 +66,7 @@ def _read_messages(messages: Any) -> tuple[str, str] | Fault:
     if not all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in turns):
         return Fault("bad messages", "a list of turns with role and content is needed")
     last = next((place for place in range(len(turns) - 1, -1, -1) if turns[place]["role"] == "assistant"), None)
-    if not last:
+    if not last:  # neither none nor the very first: an answer without a question is no pair
         return Fault("bad messages", "an assistant's turn with a turn before it is needed")
     before = turns[:last]
     for turn in [*before, turns[last]]:
@@ -81,6 +82,6 @@ def _find_fault(text: object) -> Fault | None:
         return Fault("not a text", json.dumps(text, default=str)[:40])
     if not text.strip():
         return Fault("empty", "the document has no text")
-    if SURROGATE.search(text):
+    if SURROGATE.search(text):  # JSON may escape one by itself; UTF-8, in which texts are written, has none
         return Fault("undecodable", "the text holds half of a surrogate pair")
     return None
