@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from trainables.corpora.tokens.writing import prepare_data
 from trainables.evaluation.nats import evaluate, plan_passes
 from trainables.models.embedded import ensure_embedded
 from trainables.models.loss import linear_cross_entropy
-from trainables.models.model import head_weight, hidden_states, load_model
+from trainables.models.model import LanguageModel, load_model
 from trainables.models.recipes import RECIPES
 
 SEQUENCE, ROWS = 256, 8
@@ -97,13 +97,13 @@ def prepare(base: Path, folder: Path, tokens: int) -> tuple[Path, float]:
     return folder / "data", time.perf_counter() - began
 
 
-def ours(model: Any, data: Path) -> float:
+def ours(model: LanguageModel, data: Path) -> float:
     """Return the perplexity of the evaluation that every trial has."""
     return evaluate(model, data, "validation", rows_per_pass=ROWS).metrics(None)["eval/perplexity"]
 
 
 @torch.no_grad()
-def plain(model: Any, data: Path) -> float:
+def plain(model: LanguageModel, data: Path) -> float:
     """Return the perplexity and nothing else."""
     folder = split_folder(data, "japanese", "validation")
     inputs, targets = (np.load(folder / f"{name}.npy") for name in ("inputs", "targets"))
@@ -111,7 +111,7 @@ def plain(model: Any, data: Path) -> float:
     nats = 0.0
     for rows, width in plan_passes(widths, ROWS * SEQUENCE):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width]).long() for array in (inputs, targets))
-        nats += linear_cross_entropy(hidden_states(model, inputs_bt), head_weight(model), targets_bt).item()
+        nats += linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt).item()
     return math.exp(nats / int((targets != IGNORED).sum()))
 
 

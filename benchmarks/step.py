@@ -17,17 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from benchmarks.page import describe_command, write_between
 from trainables.costs import GIB, flops_per_token
 from trainables.group import DTYPES
+from trainables.methods import Method
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
 from trainables.models.loss import linear_cross_entropy
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 from trainables.models.pretraining import build_qwen2
 from trainables.models.recipes import RECIPES, embedded_shape
 from trainables.shape import ModelShape, read_model_shape
@@ -38,7 +39,8 @@ SHAPES = {name: embedded_shape(recipe) for name, recipe in RECIPES.items()} | {
 }
 # Dense bf16 peaks without sparsity, from the vendors' data sheets.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10G": 125e12, "RTX 4090": 165e12}
-METHODS = {"LoRA r16 q,k,v,o": Lora(rank=16, alpha=32.0), "full": Full()}
+METHODS: dict[str, Method] = {"LoRA r16 q,k,v,o": Lora(rank=16, alpha=32.0), "full": Full()}
+Loss = Callable[[LanguageModel, torch.Tensor], torch.Tensor]
 START, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -126,14 +128,13 @@ def measure(case: Case, device: torch.device, peak: float) -> list[Measured]:
 class Side:
     """A model in training one way."""
 
-    def __init__(self, case: Case, method: Lora | Full, device: torch.device, loss: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, case: Case, method: Method, device: torch.device, loss: Loss) -> None:
         torch.manual_seed(0)
         self._case, self._loss, self._device = case, loss, device
-        model = build_qwen2(case.shape, 0).to(device=device, dtype=DTYPES[case.precision])  # pyright: ignore[reportArgumentType]
+        network = build_qwen2(case.shape, 0).to(device=device, dtype=DTYPES[case.precision])  # pyright: ignore[reportArgumentType]
         if case.checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self._model = method.prepare(model).train()
-        self._lora = method.name == "lora"
+            network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._model = LanguageModel(method.prepare(network), method).train()
         trained = [each for each in self._model.parameters() if each.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, lr=1e-4)
         self._tokens = torch.randint(0, case.shape.vocabulary, (case.rows, case.length + 1), device=device)
@@ -161,7 +162,7 @@ class Side:
         return Measured(method, side, speed, speed * flops / peak, *(part / GIB for part in parts))
 
     def _train(self) -> None:
-        bf16 = self._lora and self._case.precision != "fp32"
+        bf16 = self._model.method.freezes_base and self._case.precision != "fp32"
         with torch.autocast(self._device.type, dtype=DTYPES[self._case.precision], enabled=bf16):  # pyright: ignore[reportArgumentType]
             loss = self._loss(self._model, self._tokens)
         loss.backward()
@@ -187,15 +188,15 @@ class Side:
             torch.cuda.synchronize()
 
 
-def our_loss(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+def our_loss(model: LanguageModel, tokens: torch.Tensor) -> torch.Tensor:
     """Return the mean nats by our chunked loss."""
     targets = tokens[:, 1:]
-    return linear_cross_entropy(hidden_states(model, tokens[:, :-1]), head_weight(model), targets) / targets.numel()
+    return linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, targets) / targets.numel()
 
 
-def their_loss(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+def their_loss(model: LanguageModel, tokens: torch.Tensor) -> torch.Tensor:
     """Return the mean nats as transformers computes them."""
-    return model(input_ids=tokens[:, :-1], labels=tokens[:, :-1], use_cache=False).loss
+    return model.network(input_ids=tokens[:, :-1], labels=tokens[:, :-1], use_cache=False).loss
 
 
 def find_device(precision: str) -> tuple[torch.device, float]:

@@ -8,13 +8,12 @@ No module imported from here may import torch or ray: `hikaku check` reads this 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field
 
 from records.section import Section
-from trainables.methods.full import Full
-from trainables.methods.lora import Lora
+from trainables.methods import AnyMethod
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
@@ -98,7 +97,7 @@ class TrialConfig(Section):
     folder: str = Field(description="the trial's own folder in the study's state")
     model: Model
     data: Data
-    method: Annotated[Lora | Full, Field(discriminator="name")]
+    method: AnyMethod
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     batch: Batch = Batch()

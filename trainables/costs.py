@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.config import Batch, Precision, TrialConfig
-from trainables.methods.full import Full
-from trainables.methods.lora import TARGET_SETS, Lora
+from trainables.methods import Method
 from trainables.shape import ModelShape, loss_chunk_tokens, read_model_shape
 
 GIB = 2**30
@@ -29,7 +28,7 @@ class MemoryParts:
 
 def predict_memory(  # noqa: PLR0913, PLR0917  # what a trial is made of
     shape: ModelShape,
-    method: Lora | Full,
+    method: Method,
     batch: Batch,
     precision: Precision,
     activation_checkpointing: bool,
@@ -42,10 +41,10 @@ def predict_memory(  # noqa: PLR0913, PLR0917  # what a trial is made of
     2020, section 5). The peak is that of a step of several micro-batches, whose gradients are there while activations are.
     Not in it: what the device's libraries, the allocator's fragmentation and DeepSpeed's communication buckets take.
     """
-    width, full = 4 if precision == "fp32" else 2, method.name == "full"
-    trainable, frozen = method.trainable_parameters(shape), 0 if full else shape.parameters()
-    masters = 4 * trainable if full and width == 2 else 0
-    trained_width = width if full else 4  # adapters stay float32
+    width, trainable = 4 if precision == "fp32" else 2, method.trainable_parameters(shape)
+    frozen = shape.parameters() - (0 if method.freezes_base else trainable)
+    trained_width = 4 if method.freezes_base else width  # what is added to a frozen base stays float32
+    masters = 4 * trainable if trained_width == 2 else 0
     share = [workers if zero_stage >= stage else 1 for stage in range(4)]
     update = 4 * trainable // share[1] if masters else 0  # float32 gradients for the masters, after the activations are gone
     return MemoryParts(
@@ -56,14 +55,15 @@ def predict_memory(  # noqa: PLR0913, PLR0917  # what a trial is made of
     )
 
 
-def _activation_bytes(shape: ModelShape, method: Lora | Full, batch: Batch, width: int, activation_checkpointing: bool) -> int:
+def _activation_bytes(shape: ModelShape, method: Method, batch: Batch, width: int, activation_checkpointing: bool) -> int:
     """Return the bytes alive at the peak of a micro-batch: what backward needs of every layer, and the widest moment."""
-    tokens, full, hidden = min(batch.micro_blocks, batch.blocks) * batch.sequence_length, method.name == "full", shape.hidden
+    tokens, hidden = min(batch.micro_blocks, batch.blocks) * batch.sequence_length, shape.hidden
+    trains_head = not method.freezes_base
     layer = _saved_layer_bytes(shape, method, width)
     layers = shape.layers * width * hidden + layer if activation_checkpointing else shape.layers * layer
-    ends = 8 + 4 * hidden + 4 + (width * hidden if full else 0)  # token ids; the final norm
+    ends = 8 + 4 * hidden + 4 + (width * hidden if trains_head else 0)  # token ids; the final norm
     chunk = min(tokens, loss_chunk_tokens(shape.vocabulary)) * shape.vocabulary * (4 + (width if width == 2 else 0))
-    head = 4 * shape.vocabulary * hidden if full and width == 2 else 0  # the head's gradient, summed in float32
+    head = 4 * shape.vocabulary * hidden if trains_head and width == 2 else 0  # the head's gradient, summed in float32
     loss = tokens * 2 * width * hidden + chunk + head
     if activation_checkpointing:
         loss -= tokens * layer  # no layer has been computed again yet
@@ -71,26 +71,13 @@ def _activation_bytes(shape: ModelShape, method: Lora | Full, batch: Batch, widt
     return tokens * (layers + ends) + 2 * width * shape.head_size * batch.sequence_length + max(loss, backward)
 
 
-def _saved_layer_bytes(shape: ModelShape, method: Lora | Full, width: int) -> int:
+def _saved_layer_bytes(shape: ModelShape, method: Method, width: int) -> int:
     """Return the bytes that one layer keeps for backward per token: every operand whose partner needs a gradient."""
     hidden, queries, keys = shape.hidden, shape.heads * shape.head_size, shape.key_value_heads * shape.head_size
     norms = 2 * (4 * hidden + 4)  # the input in float32, and one over its root mean square
     attention = width * (2 * queries + 2 * keys) + 4 * shape.heads  # queries, keys, values, output; log-sum-exp
     mlp = 3 * width * shape.intermediate  # gate, its silu, up
-    if isinstance(method, Full):
-        return norms + attention + mlp + 4 * width * hidden + width * shape.intermediate  # norms' outputs before and after weights
-    return norms + attention + mlp + _saved_adapter_bytes(shape, method, width)
-
-
-def _saved_adapter_bytes(shape: ModelShape, method: Lora, width: int) -> int:
-    targets, sizes = TARGET_SETS[method.targets], shape.linear_sizes()
-    inner = width * method.rank * len(targets)
-    if width == 2 or method.dropout:  # casting and dropout make every adapter an input of its own
-        masks = sum(sizes[name][0] for name in targets) if method.dropout else 0
-        return inner + masks + sum(width * sizes[name][0] for name in targets)
-    shared = {"q_proj": "norm", "k_proj": "norm", "v_proj": "norm", "gate_proj": "mlp norm", "up_proj": "mlp norm", "down_proj": "product"}
-    inputs = {shared[name]: sizes[name][0] for name in targets if name in shared}  # o_proj's is the attention's output
-    return inner + width * sum(inputs.values())
+    return norms + attention + mlp + method.kept_for_backward(shape, width)
 
 
 @dataclass(frozen=True)
@@ -101,7 +88,7 @@ class Flops:
     step: float
 
 
-def flops_per_token(shape: ModelShape, method: Lora | Full, sequence_length: int) -> Flops:
+def flops_per_token(shape: ModelShape, method: Method, sequence_length: int) -> Flops:
     """Return the operations that one token of a sequence needs, a multiplication and an addition counted as two.
 
     Counted as 2 x every matrix parameter used, head included (Kaplan et al. 2020, section 2.1); causal attention at half of its
@@ -112,10 +99,10 @@ def flops_per_token(shape: ModelShape, method: Lora | Full, sequence_length: int
     matrices = 2 * (shape.linear_parameters() + shape.vocabulary * shape.hidden)
     attention = shape.layers * 2 * shape.heads * shape.head_size * sequence_length  # scores and values: 2 x 2 x T / 2
     forward = float(matrices + attention)
-    if method.name == "full":
-        return Flops(forward=forward, step=3 * forward)
-    adapters = 2 * method.trainable_parameters(shape)
-    return Flops(forward=forward, step=forward + matrices + 2 * attention + 3 * adapters)
+    trained = 2 * method.trainable_parameters(shape)
+    # What is added computes forward, and backward for its inputs and weights; of the base's own there is the weights' gradient to add.
+    extra = 3 * trained if method.freezes_base else min(trained, matrices)
+    return Flops(forward=forward, step=forward + matrices + 2 * attention + extra)
 
 
 def predict_peak_gib(config: TrialConfig) -> float:

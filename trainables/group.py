@@ -40,7 +40,7 @@ def barrier() -> None:
 
 def autocast(config: TrialConfig) -> AbstractContextManager[Any]:
     """Return the context of a forward pass, in training and evaluation alike: fp32 adapters compute in the base's type."""
-    if config.method.name != "lora" or config.model.precision == "fp32":
+    if not config.method.freezes_base or config.model.precision == "fp32":
         return nullcontext()
     return torch.autocast(device_of_worker().type, dtype=DTYPES[config.model.precision])
 

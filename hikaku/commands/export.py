@@ -70,19 +70,20 @@ def export_trial(runs: "StudyRuns", source: "ModelSource", state: Path, chosen: 
     read back, does not give the trial's perplexity.
     """
     from hikaku.commands.model_card import CARD_FILE, render_card
-    from trainables.jobs.export import compare_export, write_model
+    from trainables.jobs.export import compare_export, write_model, writes_adapter
 
     run = choose_run(runs, chosen)
     saved = find_model(run.uid, state)
     if saved.config is None or saved.weights is None:
         raise Refusal("--trial", run.uid, "a trial that has completed")
-    kind: Kind = "full model" if saved.config.method.name == "full" else "merged model" if merge else "adapter"
+    method = saved.config.method
+    kind: Kind = "adapter" if writes_adapter(method, merge=merge) else "merged model" if method.freezes_base else "full model"
     with hold_place(destination):
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
             raise Refusal("DEST", destination, "a folder that is empty, or not there yet")
         with build_folder(destination) as building:
             write_model(saved.config, saved.weights, building, source, merge=merge)
-            agreement = compare_export(saved.config, saved.weights, building, run.metrics["eval/perplexity"])
+            agreement = compare_export(saved.config, saved.weights, building, run.metrics["eval/perplexity"], merge=merge)
             done = Export(run.uid, destination, kind, agreement)
             if not agreement.is_good:
                 raise RuntimeError(f"{done}, above the {agreement.tolerance:g} allowed; nothing was written")

@@ -38,7 +38,8 @@ FACTS = ("revision", "git_commit", "device", "precision", "data", "train_digest"
 def render_card(runs: StudyRuns, run: Run, source: ModelSource, kind: Kind, base: str, agreement: "Agreement") -> str:  # noqa: PLR0913, PLR0917
     """Return README.md of an exported folder, with the front matter that the hub reads. `base` is a hub id, or a folder here."""
     wording = read_wording()
-    method = wording(f"commands.model_card.method.{run.method}")
+    unnamed = wording("commands.model_card.other_method", method=run.method)
+    method = wording.find(f"commands.model_card.method.{run.method}", unnamed)
     described = runs.description
     parts = [
         _front_matter(run, source, kind),

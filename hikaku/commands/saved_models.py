@@ -13,6 +13,7 @@ from trainables.models.source import WEIGHTS, check_model_folder, digest_model
 
 if TYPE_CHECKING:
     from trainables.corpora.tokens.tokenizer import Tokenizer
+    from trainables.models.model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SavedModel:
 
         config, device = self.config, device_of_worker()
         precision = config.model.precision if config else "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-        model: Any = build_model(config, self.weights) if config and self.weights else load_model(self.folder, precision)
+        model = build_model(config, self.weights) if config and self.weights else load_model(self.folder, precision)
         context: AbstractContextManager[Any] = autocast(config) if config and self.weights else nullcontext()
         return LoadedModel(model.to(device).eval(), load_text_tokenizer(self.folder), precision, context)
 
@@ -48,7 +49,7 @@ class SavedModel:
 class LoadedModel:
     """A model ready to compute: within `autocast`, as its trial computed."""
 
-    model: Any
+    model: "LanguageModel"
     tokenizer: "Tokenizer"
     precision: str
     autocast: AbstractContextManager[Any]

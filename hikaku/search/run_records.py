@@ -27,7 +27,9 @@ from records.folders import (
 from records.results import CurvePoint, Outcome, Result, RungReport, load_result
 from records.run_id import RunId
 from records.tracking import name_champion
+from trainables.config import TrialConfig
 from trainables.corpora.tokens.folder import CARD_FILE
+from trainables.methods import METHODS
 
 if TYPE_CHECKING:
     from records.tracking import RunRecord  # imported where it is used: it takes seconds, which the driver need not wait for
@@ -75,8 +77,8 @@ def study_record(standing: Standing, setting: Setting, *, finished: bool) -> "Ru
 def run_record(standing: Standing, setting: Setting, run: RunId) -> "RunRecord | None":
     """Return the record of the base, a trial or a replicate; None where the base or a replicate has not ended.
 
-    A trial is also shown while it runs, as far as Optuna knows it. Files are added when a run has ended, its weights for LoRA and for the
-    champion of any arm.
+    A trial is also shown while it runs, as far as Optuna knows it. Files are added when a run has ended: an adapter with
+    every one, a whole model for its arm's champion alone.
     """
     from records.tracking import RunRecord
 
@@ -88,7 +90,7 @@ def run_record(standing: Standing, setting: Setting, run: RunId) -> "RunRecord |
     choices = {} if is_base else choices_of(trials[run.finalist])
     params = {} if choices is None or is_base else study.trial_config(run, setting, choices).flatten()
     is_champion = standing.is_done() and run in standing.best().values()
-    keeps_weights = is_champion or (not is_base and study.arms[run.arm].method == "lora")
+    keeps_weights = is_champion or (not is_base and METHODS[study.arms[run.arm].method].freezes_base)
     files = (*RUN_FILES, WEIGHTS_FOLDER) if keeps_weights else RUN_FILES
     return RunRecord(
         uid=str(run),
@@ -159,7 +161,9 @@ def name_run(study: Study, run: RunId, params: Mapping[str, Any]) -> str:
     if run.kind == "base":
         return run.short
     shown = _shown_params(params)
-    parts = [f"{mark}{shown[name]:g}" for mark, name in (("r", "method.rank"), ("a", "method.alpha")) if shown.get(name) is not None]
+    marks = METHODS[shown["method.name"]].marks.items() if shown else ()
+    marked = [(mark, shown[f"method.{field}"]) for field, mark in marks]
+    parts = [f"{mark}{value:g}" for mark, value in marked if value is not None]
     rate = shown.get("optimizer.learning_rate")
     if rate is not None:
         digits, _, exponent = f"{rate:.1e}".partition("e")
@@ -183,14 +187,12 @@ def _describe(study: Study) -> dict[str, str]:
 
 
 def _shown_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flat configuration without places, and LoRA's scale both as alpha and as alpha over rank."""
+    """Return the flat configuration without places, with what follows from the method's fields."""
+    if not params:
+        return {}  # a trial whose choices are not made yet
+    method = TrialConfig.unflatten(params).method
     shown = {name: value for name, value in params.items() if name not in PLACES}
-    rank = shown.get("method.rank")
-    if rank is not None:
-        alpha, over_rank = shown.get("method.alpha"), shown.get("method.alpha_over_rank")
-        shown["method.alpha"] = alpha if alpha is not None else over_rank * rank
-        shown["method.alpha_over_rank"] = over_rank if over_rank is not None else alpha / rank
-    return shown
+    return shown | {f"method.{field}": value for field, value in method.recorded().items()}
 
 
 def _own_objective(study: Study, metrics: Mapping[str, float]) -> dict[str, float]:

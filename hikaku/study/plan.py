@@ -17,8 +17,7 @@ from search_spaces.grammar import SearchSpace, describe
 from trainables.config import Precision
 from trainables.corpora.sources import is_here
 from trainables.evaluation.similarity import SIMILARITY_ABSENT
-from trainables.methods.full import Full
-from trainables.methods.lora import Lora
+from trainables.methods import METHODS
 from trainables.models.source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
 from trainables.shape import ModelShape
 
@@ -134,23 +133,12 @@ def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> I
     batch = training.batch.model_copy(update={"micro_blocks": micro})
     workers, checkpointing = study.resources.workers, training.activation_checkpointing
     widest = max(_values(arm.space, PRECISION, precision), key=lambda each: BYTES[each])
-    for label, method in _methods(arm):
+    for method in arm.methods():
         parts = predict_memory(shape, method, batch, widest, checkpointing, training.zero_stage, workers)
         memory = {part: getattr(parts, part) / GIB for part in PARTS}
         trainable = method.trainable_parameters(shape)
-        total = shape.parameters() + (trainable if isinstance(method, Lora) else 0)
-        yield Size(label, trainable, trainable / total, memory)
-
-
-def _methods(arm: Arm) -> list[tuple[str, Lora | Full]]:
-    if arm.method == "full":
-        return [("all weights", Full())]
-    defaults = Lora(alpha_over_rank=1)
-    return [
-        (f"rank {rank}, {targets}", Lora(rank=rank, targets=targets, alpha_over_rank=1))
-        for targets in _values(arm.space, "method.targets", defaults.targets)
-        for rank in sorted(_values(arm.space, "method.rank", defaults.rank))
-    ]
+        total = shape.parameters() + (trainable if method.freezes_base else 0)
+        yield Size(method.size_label, trainable, trainable / total, memory)
 
 
 def _values(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
@@ -162,7 +150,8 @@ def _disk(study: Study, arms: tuple[ArmPlan, ...], shape: ModelShape, precision:
     kept, total = study.training.keep_best + 1, 0.0
     for arm in arms:
         trained = max(size.trainable_parameters for size in arm.sizes)
-        weights = shape.parameters() * BYTES[precision] if arm.method == "full" else trained * BYTES["fp32"]
+        # A trial keeps its float32 adapter, or the whole model where the base itself is trained.
+        weights = trained * BYTES["fp32"] if METHODS[arm.method].freezes_base else shape.parameters() * BYTES[precision]
         again = study.finalists.best * study.finalists.seeds if study.finalists else 0
         total += (arm.trials + again) * kept * weights + kept * (weights + trained * STATE_BYTES)
     return total

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from trainables.shape import ModelShape
 
 SECTIONS: dict[str, type[BaseModel]] = {"optimizer": Optimizer, "schedule": Schedule, "batch": Batch}
-SCALES = ("method.alpha", "method.alpha_over_rank")
 PRECISION = "model.precision"
 ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Precision}  # outside the sections; for ablations
 
@@ -39,18 +38,12 @@ def check_data(study: StudySections) -> None:
 
 
 def check_spaces(study: StudySections) -> None:
-    """Every name of a space is a hyperparameter of its arm, every value one its field takes, and LoRA's scale is given once."""
+    """Every name of a space is a hyperparameter of its arm, every value one its field takes, and together they make a method."""
     for arm_name, arm in study.arms.items():
         fields = hyperparameters(arm)
         for name in arm.space.root:
             _check_parameter(f"arms.{arm_name}.space.{name}", name, arm.space, fields)
-        if arm.method == "lora":
-            where = f"arms.{arm_name}.space"
-            scales = [name for name in SCALES if name in arm.space.root]
-            if len(scales) != 1:
-                raise Refusal(where, " and ".join(scales) or "no scale", f"exactly one of {', '.join(SCALES)}")
-            if arm.space.root[scales[0]].when:
-                raise Refusal(f"{where}.{scales[0]}", "a condition", "a scale for every trial, without when")
+        _check_method(f"arms.{arm_name}.space", arm)
 
 
 def check_weights(study: StudySections) -> None:
@@ -173,6 +166,29 @@ def hyperparameters(arm: Arm) -> dict[str, Any]:
         if name != "name"
     }
     return named | ABLATED
+
+
+def _check_method(where: str, arm: Arm) -> None:
+    """Check that the method's own rules hold for the names of the space, and that a method can be built of them."""
+    parameters = {name.removeprefix("method."): arm.space.root[name] for name in arm.space.root if name.startswith("method.")}
+    conditional = {field for field, parameter in parameters.items() if parameter.when}
+    try:
+        METHODS[arm.method].check_names(parameters.keys() - conditional, conditional)
+        arm.methods()
+    except Refusal as refusal:
+        raise refusal.below(where) from None
+    except ValidationError as error:
+        raise _read_method_error(error).below(where) from None
+
+
+def _read_method_error(error: ValidationError) -> Refusal:
+    """Return why no method can be built, its key below the space's."""
+    first = error.errors()[0]
+    names = [f"method.{field}" for field in first["loc"]]
+    if first["type"] == "missing":
+        return Refusal(got=f"no {names[0]} for every trial", allowed="one, without when")
+    refusal = read_error(first)
+    return refusal.below(names[0]) if names else refusal
 
 
 def _check_parameter(where: str, name: str, space: SearchSpace, fields: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The sections of a study file, each right in itself: keys, types, bounds and defaults."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
@@ -13,6 +14,7 @@ from search_spaces.grammar import SearchSpace
 from search_spaces.samplers import SamplerName
 from trainables.config import Batch, Optimizer, Schedule, Similarity
 from trainables.corpora.sources import DataSet
+from trainables.methods import METHODS, Method, MethodName
 from trainables.models.source import ModelSource
 
 DottedFunction = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -36,10 +38,28 @@ Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 class Arm(Section):
     """One method with its own search space, sampler and an equal share of trials."""
 
-    method: Literal["lora", "full"]
+    method: MethodName
     space: SearchSpace
     starts: tuple[dict[str, Any], ...] = Field(default=(), description="configurations tried first")
     sampler: SamplerName = "tpe"
+
+    def methods(self) -> tuple[Method, ...]:
+        """Return the arm's method once in every size that its space allows, its other fields as the space first gives them.
+
+        Fields that the space gives under a condition only are left at their defaults. Raises pydantic.ValidationError where what the
+        space always gives does not make a method.
+        """
+        maker, space = METHODS[self.method], self.space
+        names = {field: f"method.{field}" for field in maker.model_fields}
+        fixed = {field: space.values(name)[0] for field, name in names.items() if name in space.root and not space.root[name].when}
+        sized = [field for field in maker.sized_by if names[field] in space.root]
+        sizes = itertools.product(*(_in_order(space.values(names[field])) for field in sized))
+        return tuple(maker.model_validate(fixed | dict(zip(sized, size, strict=True))) for size in sizes)
+
+
+def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numbers from the smallest, words as they were written."""
+    return tuple(sorted(values)) if all(isinstance(value, int | float) for value in values) else values
 
 
 class Training(Section):

@@ -16,6 +16,7 @@ from hikaku.study.sections import StudySections
 from hikaku.study.setting import Setting
 from records.run_id import RunId
 from trainables.config import Precision, TrialConfig
+from trainables.methods import MEASURED_ONLY
 
 
 class Study(StudySections):
@@ -75,7 +76,7 @@ class Study(StudySections):
             "engine.workers": self.resources.workers,
             "similarity": self.similarity.model_dump() if self.similarity else None,
             "own_metrics": {f"own/{name}": function for name, function in self.own_metrics.items()},
-            "method.name": "full" if base else self.arms[run.arm].method,
+            "method.name": MEASURED_ONLY if base else self.arms[run.arm].method,
         }
         for section in ("optimizer", "schedule", "batch"):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}

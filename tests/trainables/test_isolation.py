@@ -1,7 +1,5 @@
 """Documents that share a block do not see one another: neither by attention nor by position."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from torch import Tensor
 from tests.support.tiny import FULL, LORA, VOCABULARY, make_config, write_model
 from trainables.corpora.tokens.packing import Blocks, Passage, pack_blocks
 from trainables.models.loss import IGNORED, token_nats
-from trainables.models.model import NatsModule, build_model, head_weight, hidden_states, isolates_documents
+from trainables.models.model import LanguageModel, NatsModule, build_model, isolates_documents
 
 LENGTHS = (3, 9, 2, 1, 14, 5, 16, 7, 4)
 
@@ -22,19 +20,19 @@ def passages() -> list[Passage]:
 
 
 @pytest.fixture(scope="module", params=[LORA, FULL], ids=lambda method: method["name"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     root = tmp_path_factory.mktemp("isolation")
     write_model(root / "model")
     return build_model(make_config(root, method=request.param)).eval()
 
 
-def _nats(model: Any, blocks: Blocks) -> Tensor:
+def _nats(model: LanguageModel, blocks: Blocks) -> Tensor:
     inputs, targets, positions = (torch.from_numpy(array).long() for array in blocks)
-    return token_nats(hidden_states(model, inputs, positions), head_weight(model), targets)[0]
+    return token_nats(model.hidden_states(inputs, positions), model.head_weight, targets)[0]
 
 
 @torch.no_grad()
-def test_a_documents_nats_in_a_packed_block_are_its_nats_alone(model: Any, passages: list[Passage]) -> None:
+def test_a_documents_nats_in_a_packed_block_are_its_nats_alone(model: LanguageModel, passages: list[Passage]) -> None:
     alone = sorted(float(_nats(model, pack_blocks([passage], 16)).sum()) for passage in passages)
     packed = pack_blocks(passages, 16)
     nats = _nats(model, packed).view(packed.targets.shape).double()
@@ -53,18 +51,19 @@ def test_a_documents_nats_in_a_packed_block_are_its_nats_alone(model: Any, passa
 
 
 @torch.no_grad()
-def test_without_positions_documents_would_leak(model: Any, passages: list[Passage]) -> None:
+def test_without_positions_documents_would_leak(model: LanguageModel, passages: list[Passage]) -> None:
     packed = pack_blocks(passages, 16)
     inputs, targets, _ = (torch.from_numpy(array).long() for array in packed)
-    leaking, _ = token_nats(hidden_states(model, inputs), head_weight(model), targets)
+    leaking, _ = token_nats(model.hidden_states(inputs), model.head_weight, targets)
     assert not torch.allclose(leaking, _nats(model, packed), rtol=1e-3)
 
 
-def test_whether_documents_are_apart_is_seen_in_the_model(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_documents_are_apart_is_seen_in_the_model(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     state = torch.random.get_rng_state()
     model.train()
     assert isolates_documents(model)
     assert model.training
     assert torch.equal(torch.random.get_rng_state(), state)
-    monkeypatch.setattr("trainables.models.model.hidden_states", lambda model, inputs, _: hidden_states(model, inputs))
+    hidden_states = LanguageModel.hidden_states
+    monkeypatch.setattr(LanguageModel, "hidden_states", lambda model, inputs, _: hidden_states(model, inputs))
     assert not isolates_documents(model)

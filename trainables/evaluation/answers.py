@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -11,11 +10,12 @@ from trainables.corpora.tokens.folder import load_card, split_folder
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
 from trainables.evaluation.similarity import SIMILARITY_ABSENT, semantic_similarity
+from trainables.models.model import LanguageModel
 
 METRIC = "test/semantic_similarity"
 
 
-def measure_similarity(model: Any, model_folder: Path, data_folder: Path, asked: Similarity) -> tuple[dict[str, float], str]:
+def measure_similarity(model: LanguageModel, model_folder: Path, data_folder: Path, asked: Similarity) -> tuple[dict[str, float], str]:
     """Return the metric, greedy answers against true ones, and the signature of its making.
 
     Asked are the first test documents of the sets that are adapted to, as far as they have prompts that leave room for an answer.

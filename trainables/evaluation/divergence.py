@@ -6,7 +6,6 @@ base is needed beside the trial, which holds its own weights.
 
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +17,14 @@ from records.files import write_file
 from records.folders import REFERENCE_FILE
 from trainables.corpora.tokens.folder import Card, load_card, split_folder
 from trainables.corpora.tokens.packing import IGNORED
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 from trainables.shape import loss_chunk_tokens
 
 TOKENS = 2048  # of each set, at least one row
 
 
 @torch.no_grad()
-def save_reference(model: Any, data_folder: Path, folder: Path) -> None:
+def save_reference(model: LanguageModel, data_folder: Path, folder: Path) -> None:
     """Write the base's hidden states [tokens, hidden] of every retained set into its folder."""
     card = load_card(data_folder)
     states = {name: _states(model, data_folder, name).cpu().contiguous() for name in card.retained}
@@ -34,12 +33,12 @@ def save_reference(model: Any, data_folder: Path, folder: Path) -> None:
 
 
 @torch.no_grad()
-def measure_divergence(model: Any, card: Card, data_folder: Path, base_folder: Path, model_folder: Path) -> dict[str, float]:
+def measure_divergence(model: LanguageModel, card: Card, data_folder: Path, base_folder: Path, model_folder: Path) -> dict[str, float]:
     """Return `divergence/{set}`, KL(base || trial) in nats per token; empty where the base left no reference."""
     if not (base_folder / REFERENCE_FILE).exists():
         return {}
     reference = load_file(base_folder / REFERENCE_FILE)
-    head = head_weight(model)
+    head = model.head_weight
     base_head = read_head(model_folder).to(head.device, head.dtype)
     return {
         f"divergence/{name}": mean_divergence(
@@ -62,7 +61,7 @@ def mean_divergence(base_td: Tensor, base_head_vd: Tensor, trial_td: Tensor, tri
     return total / len(base_td)
 
 
-def _states(model: Any, data_folder: Path, name: str) -> Tensor:
+def _states(model: LanguageModel, data_folder: Path, name: str) -> Tensor:
     """Return the hidden states at the targets of the set's first validation rows, about TOKENS of them."""
     folder = split_folder(data_folder, name, "validation")
     inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
@@ -72,7 +71,7 @@ def _states(model: Any, data_folder: Path, name: str) -> Tensor:
     wanted = torch.from_numpy(np.asarray(targets[:rows]) != IGNORED).to(device)
     return torch.cat(
         [
-            hidden_states(model, torch.from_numpy(np.asarray(row, np.int64))[None].to(device))[0][mask]
+            model.hidden_states(torch.from_numpy(np.asarray(row, np.int64))[None].to(device))[0][mask]
             for row, mask in zip(inputs[:rows], wanted, strict=True)
         ]
     )

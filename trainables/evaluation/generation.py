@@ -8,10 +8,11 @@ import torch
 
 from records.refusals import Refusal
 from trainables.corpora.tokens.tokenizer import Tokenizer
+from trainables.models.model import LanguageModel
 from trainables.randomness import derive_seed, own_random_state
 
 
-def find_fitting(model: Any, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int) -> list[int]:
+def find_fitting(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int) -> list[int]:
     """Return the places of the prompts, as a template wrote them, that leave room for so many new tokens in the model's context."""
     most = model.config.max_position_embeddings - new_tokens
     return [place for place, ids in enumerate(tokenizer.encode_prompts(prompts)) if 1 + len(ids) <= most]
@@ -19,7 +20,7 @@ def find_fitting(model: Any, tokenizer: Tokenizer, prompts: Sequence[str], new_t
 
 @torch.no_grad()
 def generate(  # noqa: PLR0913
-    model: Any,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
     *,
@@ -68,11 +69,11 @@ def _continue(causal: Any, tokenizer: Tokenizer, contexts: list[list[int]]) -> l
 
 
 @contextmanager
-def _at_rest(model: Any, tokenizer: Tokenizer, new_tokens: int, temperature: float) -> Iterator[Any]:
+def _at_rest(model: LanguageModel, tokenizer: Tokenizer, new_tokens: int, temperature: float) -> Iterator[Any]:
     """Give the causal model, its adapters applied, in evaluation mode and with these rules of generation in place of its own."""
     from transformers import GenerationConfig
 
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = model.causal
     own, training = causal.generation_config, model.training
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}

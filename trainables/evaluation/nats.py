@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from trainables.corpora.tokens.packing import IGNORED
 from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts, sum_scripts_by_document
 from trainables.evaluation.documents import COLUMNS
 from trainables.models.loss import token_nats
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 
 Pass = tuple[NDArray[np.intp], int]  # rows that are computed together, and the columns that the longest of them fills
 NO_SCRIPTS = ClassSums(*np.zeros((4, len(SCRIPTS))))
@@ -95,7 +94,7 @@ def perplexity(nats: float, tokens: float) -> float:
 
 
 @torch.no_grad()
-def evaluate(model: Any, data_folder: Path, split: Split, *, rows_per_pass: int = 8) -> Evaluation:
+def evaluate(model: LanguageModel, data_folder: Path, split: Split, *, rows_per_pass: int = 8) -> Evaluation:
     """Return the split's documents of every set in the prepared folder, measured with the model on the model's own device.
 
     A pass computes at most `rows_per_pass` full rows' worth of tokens. In a process group of several workers each takes its share
@@ -120,7 +119,7 @@ def evaluate(model: Any, data_folder: Path, split: Split, *, rows_per_pass: int 
 
 
 @torch.no_grad()
-def measure_tokens(model: Any, folder: Path, rows_per_pass: int = 8) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def measure_tokens(model: LanguageModel, folder: Path, rows_per_pass: int = 8) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return nats [tokens] of a split's targets, document after document, and whether no other token was likelier [tokens]."""
     inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
     wanted = np.asarray(targets) != IGNORED  # [rows, sequence_length]
@@ -130,7 +129,7 @@ def measure_tokens(model: Any, folder: Path, rows_per_pass: int = 8) -> tuple[ND
     widths = inputs.shape[1] - np.argmax(wanted[:, ::-1], axis=1)  # up to the last target
     for (rows, width), counted in _own_passes(plan_passes(widths, rows_per_pass * inputs.shape[1])):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
-        measured = token_nats(hidden_states(model, inputs_bt), head_weight(model), targets_bt)
+        measured = token_nats(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
         if counted:
             mask = torch.from_numpy(wanted[rows, :width]).to(device)
             columns = torch.from_numpy(places[rows, :width]).to(device)[mask]

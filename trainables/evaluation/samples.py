@@ -1,7 +1,6 @@
 """A few texts that a model writes on, so that a reader sees what the figures are of."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -10,12 +9,13 @@ from records.folders import SAMPLES_FILE
 from trainables.corpora.tokens.folder import load_card, split_folder
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation.generation import find_fitting, generate
+from trainables.models.model import LanguageModel
 
 DOCUMENTS, OPENING_CHARACTERS, NEW_TOKENS, EXPECTED_CHARACTERS = 3, 40, 48, 200
 LOOKED_AT = 50  # documents among which some leave room in the model's context
 
 
-def write_samples(model: Any, model_folder: Path, data_folder: Path, folder: Path) -> None:
+def write_samples(model: LanguageModel, model_folder: Path, data_folder: Path, folder: Path) -> None:
     """Write the samples of a run: greedy continuations of the first test documents, that leave room for one, of each set adapted to.
 
     A document with a prompt is answered; of another the first 40 characters are given. The file is a table as MLflow shows them, with

@@ -1,7 +1,6 @@
 """How likely a model holds given continuations of given contexts: what tasks by log-likelihood are made from."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from records.refusals import Refusal
 from trainables.corpora.tokens.tokenizer import Tokenizer
 from trainables.evaluation.tasks import Continuation, Score
 from trainables.models.loss import IGNORED, token_nats
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 
 
 class ModelScorer:
@@ -21,7 +20,7 @@ class ModelScorer:
     prompts of training data are. Results do not depend on the grouping, beyond the rounding of the model's own matrix products.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, device: torch.device | str, *, tokens_per_pass: int = 8192) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, device: torch.device | str, *, tokens_per_pass: int = 8192) -> None:
         self._model, self._tokenizer, self._device, self._tokens_per_pass = model, tokenizer, torch.device(device), tokens_per_pass
 
     @torch.no_grad()
@@ -76,8 +75,8 @@ class ModelScorer:
             targets_bt[row, len(context) - 1 : end] = torch.tensor(text)
         targets_bt = targets_bt.to(self._device)
         wanted = targets_bt != IGNORED  # the head is computed there alone
-        hidden_td = hidden_states(self._model, inputs_bt.to(self._device))[wanted]
-        nats_t, _ = token_nats(hidden_td, head_weight(self._model), targets_bt[wanted])
+        hidden_td = self._model.hidden_states(inputs_bt.to(self._device))[wanted]
+        nats_t, _ = token_nats(hidden_td, self._model.head_weight, targets_bt[wanted])
         return _sum_by_row(nats_t, wanted.nonzero()[:, 0], len(texts)).tolist()
 
 

@@ -1,25 +1,20 @@
 """A trial as a folder that transformers and peft read without hikaku, and how near that folder comes to the trial."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from records.files import write_file
 from trainables.config import Precision, TrialConfig
 from trainables.corpora.tokens.folder import load_card, split_folder
 from trainables.corpora.tokens.tokenizer import load_tokenizer
 from trainables.evaluation.nats import measure_tokens, perplexity
 from trainables.group import autocast, device_of_worker
-from trainables.methods.lora import Lora
-from trainables.models.model import build_model, load_model
+from trainables.methods import Method
+from trainables.models.model import LanguageModel, build_model, load_model, load_network
 from trainables.models.source import ModelSource
 
-ADAPTER_CONFIG = "adapter_config.json"
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-3, "fp16": 2e-3}  # of perplexity, relative
 ROWS, COLUMNS = 4, 64  # of validation, whose logits are compared
 
@@ -49,37 +44,42 @@ class Agreement:
         return self.relative <= self.tolerance
 
 
+def writes_adapter(method: Method, *, merge: bool) -> bool:
+    """Return whether a trial is exported as an adapter, which names its base, and not as a whole model."""
+    return method.freezes_base and not merge
+
+
 def write_model(config: TrialConfig, weights: Path, folder: Path, source: ModelSource, *, merge: bool) -> None:
-    """Write a trial's adapter, which names its base model, or with `merge`, and of full fine-tuning always, the whole model.
+    """Write a trial's adapter, which names its base model, or with `merge`, and where there is no adapter always, the whole model.
 
     `weights` is the trial's own folder of weights. The adapter's base is named by its id on the hub, or by its folder on this machine.
     The tokenizer lies beside.
     """
     model = build_model(config, weights)
-    if isinstance(config.method, Lora) and not merge:
-        config.method.save(model, folder)
-        path = folder / ADAPTER_CONFIG
-        named = {"base_model_name_or_path": source.id or config.model.folder, "revision": source.revision, "inference_mode": True}
-        write_file(path, json.dumps(json.loads(path.read_text(encoding="utf-8")) | named, indent=2, sort_keys=True))
+    if writes_adapter(model.method, merge=merge):
+        model.method.save(model.network, folder, base=source.id or config.model.folder, revision=source.revision)
     else:
-        whole = config.method.merge(model)
+        whole = model.method.merge(model.network)
         whole.config.use_cache = True  # off in training
         whole.save_pretrained(str(folder), safe_serialization=True)
     load_tokenizer(Path(config.model.folder)).save_pretrained(str(folder))
 
 
 @torch.no_grad()
-def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perplexity: float) -> Agreement:
-    """Return how near the exported folder comes to the trial, whose validation documents must lie where it was trained."""
+def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perplexity: float, *, merge: bool) -> Agreement:
+    """Return how near the exported folder comes to the trial, whose validation documents must lie where it was trained.
+
+    Logits compare the trial's forward pass with the one that whoever loads the folder will make; perplexities are measured alike.
+    """
     device, data = device_of_worker(), Path(config.data.folder)
     places = [split_folder(data, name, "validation") for name in load_card(data).adapted]
     inputs_bt = torch.from_numpy(np.load(places[0] / "inputs.npy")[:ROWS, :COLUMNS].astype(np.int64)).to(device)
     trial = build_model(config, weights).to(device).eval()
     with autocast(config):
-        expected = _logits(trial, inputs_bt)
+        expected = (trial.hidden_states(inputs_bt) @ trial.head_weight.T).float()
     del trial
-    exported = _read(config, folder).to(device).eval()
-    found = _logits(exported, inputs_bt)
+    exported = _read(config, folder, merge=merge).to(device).eval()
+    found = exported.network(input_ids=inputs_bt, use_cache=False).logits.float()
     nats = np.concatenate([measure_tokens(exported, place)[0] for place in places])
     return Agreement(
         trial_perplexity=trial_perplexity,
@@ -90,12 +90,10 @@ def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perpl
     )
 
 
-def _read(config: TrialConfig, folder: Path) -> Any:
-    if (folder / ADAPTER_CONFIG).exists():
-        assert isinstance(config.method, Lora)
-        return config.method.attach(load_model(Path(config.model.folder), config.model.precision), folder)
-    return load_model(folder, config.model.precision)
-
-
-def _logits(model: Any, inputs_bt: Tensor) -> Tensor:
-    return model(input_ids=inputs_bt, use_cache=False).logits.float()
+def _read(config: TrialConfig, folder: Path, *, merge: bool) -> LanguageModel:
+    """Return the model of an exported folder."""
+    method, precision = config.method, config.model.precision
+    if not writes_adapter(method, merge=merge):
+        return load_model(folder, precision)
+    base = load_network(Path(config.model.folder), precision, method)
+    return LanguageModel(method.read_adapter(base, folder), method)

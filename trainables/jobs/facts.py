@@ -5,13 +5,12 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from trainables.config import TrialConfig
 from trainables.group import device_of_worker
-from trainables.models.model import isolates_documents
+from trainables.models.model import LanguageModel, isolates_documents
 from trainables.shape import read_model_shape
 
 LIBRARIES = ("hikaku", "torch", "transformers", "peft", "deepspeed", "ray", "optuna", "mlflow")
@@ -38,7 +37,7 @@ def read_commit() -> str:
     return asked.stdout.strip()
 
 
-def read_built(model: Any, config: TrialConfig, parameters: tuple[int, int], peak_learning_rate: float) -> dict[str, str]:
+def read_built(model: LanguageModel, config: TrialConfig, parameters: tuple[int, int], peak_learning_rate: float) -> dict[str, str]:
     """Return rank, scale, learning rate and (trainable, total) parameters as the built objects have them.
 
     Raises AssertionError, naming both values, where one is not what was asked or what the formula says.
@@ -47,11 +46,11 @@ def read_built(model: Any, config: TrialConfig, parameters: tuple[int, int], pea
     assert peak_learning_rate == asked, f"optimizer.learning_rate is {asked}, the built optimizer's highest is {peak_learning_rate}"
     formula, trainable = config.method.trainable_parameters(read_model_shape(Path(config.model.folder))), parameters[0]
     assert trainable == formula, f"{config.method.name}: {formula} trainable parameters by formula, {trainable} in the built model"
-    built = config.method.read_back(model) | {"optimizer.learning_rate": peak_learning_rate}
+    built = model.method.read_back(model.network) | {"optimizer.learning_rate": peak_learning_rate}
     return {f"built.{name}": repr(value) for name, value in built.items()} | {"built.parameters": f"{trainable} of {parameters[1]}"}
 
 
-def read_attention(model: Any) -> str:
+def read_attention(model: LanguageModel) -> str:
     """Return which kernel attends and whether documents that share a block see one another, as the built model shows."""
     seen = (
         "documents that share a block do not see one another" if isolates_documents(model) else "documents see those before them in a block"

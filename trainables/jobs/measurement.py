@@ -3,7 +3,6 @@
 import pkgutil
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ from trainables.evaluation.nats import evaluate
 from trainables.evaluation.samples import write_samples
 from trainables.group import autocast, barrier, device_of_worker, join_group
 from trainables.jobs.facts import read_attention, read_machine
-from trainables.models.model import build_model, count_parameters, load_model
+from trainables.models.model import LanguageModel, build_model, count_parameters, load_model
 
 SCALES = (0.25, 0.5, 0.75, 1.25)  # of an adapter, times the scale it was trained with
 SCALED = ("eval/perplexity", "eval/bits_per_character")
@@ -47,18 +46,22 @@ def measure_base(config: TrialConfig) -> Result:
 
 
 def measure_scales(config: TrialConfig) -> None:
-    """Add to a trained adapter's result what validation says of it applied weaker or stronger than it was trained, once."""
+    """Add to a trained adapter's result what validation says of it applied weaker or stronger than it was trained, once.
+
+    Nothing is added where the method cannot be scaled.
+    """
     folder = Path(config.folder)
     result = load_result(folder)
     assert result is not None, f"{folder}: scales are measured when training has ended"
     done = any(name.startswith("scaled/") for name in result.metrics)
-    if config.method.name != "lora" or result.outcome != Outcome.COMPLETED or done:
+    scaled = config.method.scaled
+    if scaled is None or result.outcome != Outcome.COMPLETED or done:
         return
     rank, _ = join_group()
     model = build_model(config, folder / WEIGHTS_FOLDER).to(device_of_worker()).eval()
     base, metrics = read_base(config), dict(result.metrics)
     for scale in SCALES:
-        with torch.no_grad(), autocast(config), config.method.scaled(model, scale):
+        with torch.no_grad(), autocast(config), scaled(model.network, scale):
             found = evaluate(model, Path(config.data.folder), "validation").metrics(base)
         wanted = {name: value for name, value in found.items() if name in SCALED or name.startswith("retention/")}
         metrics |= {f"scaled/{scale:g}/{name.removeprefix('eval/')}": value for name, value in wanted.items()}
@@ -111,7 +114,7 @@ def read_base(config: TrialConfig) -> dict[str, float] | None:
 
 
 @torch.no_grad()
-def call_own_metrics(model: Any, config: TrialConfig) -> dict[str, float]:
-    """Return the values of the study's own functions, each called as `function(model, data_folder)` on the model at rest."""
+def call_own_metrics(model: LanguageModel, config: TrialConfig) -> dict[str, float]:
+    """Return the values of the study's own functions, each called as `function(network, data_folder)` on the model at rest."""
     functions = {name: pkgutil.resolve_name(path) for name, path in config.own_metrics.items()}
-    return {name: float(function(model, Path(config.data.folder))) for name, function in functions.items()}
+    return {name: float(function(model.network, Path(config.data.folder))) for name, function in functions.items()}

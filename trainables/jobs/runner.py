@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from records.files import build_folder
 from records.folders import WEIGHTS_FOLDER
@@ -24,7 +23,7 @@ from trainables.group import broadcast_flag, join_group
 from trainables.jobs.facts import read_attention, read_built
 from trainables.jobs.measurement import call_own_metrics
 from trainables.jobs.trial import AnswerDue, CheckpointDue, EndDue, EvaluationDue, StepDue, Trial, Work
-from trainables.models.model import build_model, count_parameters
+from trainables.models.model import LanguageModel, build_model, count_parameters
 from trainables.randomness import derive_seed, own_random_state
 from trainables.training.engine import Engine
 from trainables.training.meters import WATCHED_STEP, MemoryMeter, SpeedMeter
@@ -128,7 +127,7 @@ class Runner:
         seconds = time.perf_counter() - began
         self.trial.note_evaluation(due.rung, evaluation, metrics | self._costs(), seconds)
 
-    def _measure_divergence(self, model: nn.Module) -> dict[str, float]:
+    def _measure_divergence(self, model: LanguageModel) -> dict[str, float]:
         data, base = Path(self.config.data.folder), self.config.data.base_result_folder
         if not base:
             return {}
@@ -144,7 +143,7 @@ class Runner:
     def _save_weights(self, folder: Path) -> None:
         with self.engine.whole() as model:
             if self.trial.rank == 0:
-                self.config.method.save(model, folder)
+                model.save(folder)
 
     def end(self, due: EndDue) -> Result:
         """Write the weights of a completed trial, and return its result. Called on every worker."""
@@ -152,7 +151,7 @@ class Runner:
             with self.engine.whole() as model:
                 if self.trial.rank == 0:
                     with build_folder(self.trial.folder / WEIGHTS_FOLDER, replaces=True) as building:
-                        self.config.method.save(model, building)
+                        model.save(building)
         return self.trial.end(self._costs())
 
     def close(self) -> None:

@@ -1,12 +1,15 @@
 """Low-rank adapters."""
 
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Literal
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables.methods.method import Method
+from records.refusals import Refusal
+from trainables.methods.adapter import Adapter
+from trainables.methods.method import Scaling
 from trainables.shape import ModelShape
 
 TARGET_SETS: dict[str, tuple[str, ...]] = {
@@ -15,9 +18,12 @@ TARGET_SETS: dict[str, tuple[str, ...]] = {
     "mlp": ("gate_proj", "up_proj", "down_proj"),
     "all_linear": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 }
+# Which tensor each linear reads: adapters that read one tensor keep it for backward once. o_proj reads attention's output, which
+# is kept under any method.
+INPUTS = {"q_proj": "norm", "k_proj": "norm", "v_proj": "norm", "gate_proj": "mlp norm", "up_proj": "mlp norm", "down_proj": "product"}
 
 
-class Lora(Method):
+class Lora(Adapter, frozen=True):
     """Low-rank adapters on frozen linears: W x + (alpha / rank) B A x (Hu et al. 2021, eq. 3)."""
 
     name: Literal["lora"] = "lora"
@@ -27,16 +33,40 @@ class Lora(Method):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Literal["query_value", "attention", "mlp", "all_linear"] = "attention"
 
+    sized_by: ClassVar[tuple[str, ...]] = ("targets", "rank")
+    marks: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "a"}
+
     @model_validator(mode="after")
-    def _one_scale(self) -> "Lora":
+    def _one_scale(self) -> Self:
         if (self.alpha is None) == (self.alpha_over_rank is None):
             raise ValueError("give the scale once: method.alpha or method.alpha_over_rank")
         return self
+
+    @classmethod
+    def check_names(cls, always: Collection[str], sometimes: Collection[str]) -> None:
+        """Check that the scale is given once, and to every trial."""
+        names = ("alpha", "alpha_over_rank")
+        scales = [f"method.{name}" for name in names if name in always or name in sometimes]
+        if len(scales) != 1:
+            allowed = f"exactly one of {', '.join(f'method.{name}' for name in names)}"
+            raise Refusal(got=" and ".join(scales) or "no scale", allowed=allowed)
+        if scales[0].removeprefix("method.") in sometimes:
+            raise Refusal(scales[0], "a condition", "a scale for every trial, without when")
 
     @property
     def scale(self) -> float:
         """Return alpha / rank, the factor before B A x."""
         return self.alpha_over_rank if self.alpha_over_rank is not None else (self.alpha or 0.0) / self.rank
+
+    @property
+    def size_label(self) -> str:
+        """Return rank and targets."""
+        return f"rank {self.rank}, {self.targets}"
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the scale both as alpha and as alpha over rank, so that runs compare whichever of them was searched."""
+        alpha = self.alpha if self.alpha is not None else self.scale * self.rank
+        return {"alpha": alpha, "alpha_over_rank": self.scale}
 
     def trainable_parameters(self, shape: ModelShape) -> int:
         """Return rank * sum(d_in + d_out) over the targeted linears of every layer."""
@@ -44,14 +74,21 @@ class Lora(Method):
         per_layer = sum(sum(sizes[name]) for name in TARGET_SETS[self.targets])
         return self.rank * per_layer * shape.layers
 
-    def prepare(self, model: Any) -> Any:
-        """Return the model with fp32 adapters over its frozen weights, as peft.PeftModel.
+    def kept_for_backward(self, shape: ModelShape, width: int) -> int:
+        """Return the bytes of every adapter's input, which A's gradient needs, and of A x, which B's needs."""
+        targets, sizes = TARGET_SETS[self.targets], shape.linear_sizes()
+        inner = width * self.rank * len(targets)
+        if width == 2 or self.dropout:  # casting and dropout make every adapter an input of its own
+            masks = sum(sizes[name][0] for name in targets) if self.dropout else 0
+            return inner + masks + sum(width * sizes[name][0] for name in targets)
+        inputs = {INPUTS[name]: sizes[name][0] for name in targets if name in INPUTS}
+        return inner + width * sum(inputs.values())
 
-        B starts at 0, so the prepared model computes what the base computes; A is drawn from torch's global generator.
-        """
-        from peft import LoraConfig, get_peft_model
+    def peft_config(self) -> Any:
+        """Return peft's LoraConfig. B starts at 0, so the prepared model computes what the base computes; A is drawn."""
+        from peft import LoraConfig
 
-        adapters = LoraConfig(
+        return LoraConfig(
             task_type="CAUSAL_LM",
             r=self.rank,
             lora_alpha=self.scale * self.rank,  # type: ignore[arg-type]  # peft says int and computes alpha / r
@@ -59,53 +96,26 @@ class Lora(Method):
             target_modules=list(TARGET_SETS[self.targets]),
             bias="none",
         )
-        return get_peft_model(model, adapters, autocast_adapter_dtype=True)
 
-    def read_back(self, model: Any) -> dict[str, float]:
+    def read_back(self, network: Any) -> dict[str, float]:
         """Return the rank and scale of the built adapters. Raises AssertionError where any layer differs from what was asked."""
         from peft.tuners.lora import LoraLayer
 
-        for name, layer in model.named_modules():
+        for name, layer in network.named_modules():
             if isinstance(layer, LoraLayer):
                 rank, scale = _adapter_rank(layer), float(layer.scaling["default"])
                 assert rank == self.rank, f"{name}: method.rank is {self.rank}, the built adapter's is {rank}"
                 assert abs(scale - self.scale) <= 1e-9 * self.scale, f"{name}: scale asked {self.scale}, built {scale}"
         return {"method.rank": self.rank, "method.scale": self.scale}
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write the adapter as peft reads it, safetensors and JSON; peft's own writer spends its time on a model card."""
-        from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
-
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
-        model.peft_config["default"].save_pretrained(str(folder))
-        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-
-    def scaled(self, model: Any, times: float) -> AbstractContextManager[None]:
-        """Return a context in which the adapter counts so many times as much as it was trained to."""
+    @property
+    def scaled(self) -> Scaling:
+        """Return peft's context in which every adapter's scale is multiplied by a factor."""
         from peft.helpers import rescale_adapter_scale
 
-        return rescale_adapter_scale(model, times)
-
-    def load(self, model: Any, folder: Path) -> None:
-        """Put a saved adapter's weights into a prepared model, bit for bit."""
-        from peft import set_peft_model_state_dict
-        from safetensors.torch import load_file
-
-        found = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
-        assert not found.unexpected_keys, f"{folder}: unknown adapter weights {found.unexpected_keys[:3]}"
-
-    def attach(self, model: Any, folder: Path) -> Any:
-        """Return a base model with the adapter of a folder, read as anyone reads it, without the trial's configuration."""
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, str(folder))
-
-    def merge(self, model: Any) -> Any:
-        """Return the base model with the adapter added into its weights, rounded once to their type."""
-        return model.merge_and_unload()
+        return rescale_adapter_scale
 
 
 def _adapter_rank(layer: Any) -> int:
     weight = layer.lora_A["default"].weight
-    return int(getattr(weight, "ds_shape", weight.shape)[0])
+    return int(getattr(weight, "ds_shape", weight.shape)[0])  # ZeRO 3 leaves a worker an empty weight that remembers its shape

@@ -1,7 +1,7 @@
 """The base model and its tokenizer, from a local folder: safetensors only, no code of others is run."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,55 @@ from torch import Tensor, nn
 from records.refusals import Refusal
 from trainables.config import Precision, TrialConfig
 from trainables.group import DTYPES
+from trainables.methods import MEASURED_ONLY, METHODS, Method
 from trainables.models.loss import linear_cross_entropy
 
 
-def load_model(folder: Path, precision: Precision) -> Any:
+class LanguageModel(nn.Module):
+    """A network and the method that prepared it. Training, evaluation and generation hold this, so none can pass the method by.
+
+    `network` is what transformers, or peft around it, made: the study's own functions are given it, and nothing else computes with it
+    directly. A base that is only measured has the method of `bare`.
+    """
+
+    def __init__(self, network: Any, method: Method) -> None:
+        super().__init__()
+        self.network = network
+        self.method = method
+
+    @classmethod
+    def bare(cls, network: Any) -> Self:
+        """Return a network that no method has touched, to be measured as it is."""
+        return cls(network, METHODS[MEASURED_ONLY].model_validate({}))
+
+    @property
+    def causal(self) -> Any:
+        """The transformers causal model, which generates as the method has it."""
+        return self.method.causal(self.network)
+
+    @property
+    def config(self) -> Any:
+        """The architecture's configuration, as transformers has it."""
+        return self.causal.config
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The head's matrix [vocabulary, hidden], the embedding's own where they are tied."""
+        return self.causal.get_output_embeddings().weight
+
+    def hidden_states(self, input_ids_bt: Tensor, positions_bt: Tensor | None = None) -> Tensor:
+        """Return the output before the head, [batch, time, hidden]; where positions begin again, a document begins."""
+        return self.method.hidden_states(self.network, input_ids_bt, positions_bt)
+
+    def save(self, folder: Path) -> None:
+        """Write what the method trained into a folder."""
+        self.method.save(self.network, folder)
+
+
+def load_network(folder: Path, precision: Precision, method: Method | None = None) -> Any:
     """Return the causal language model of a Hugging Face folder, its weights in the precision's type, on the CPU.
 
-    Raises ValueError where the folder holds no safetensors.
+    A method may ask for the base in another form. Raises Refusal where the folder holds no safetensors.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
@@ -23,68 +65,57 @@ def load_model(folder: Path, precision: Precision) -> Any:
     disable_progress_bar()
     if not any(folder.glob("*.safetensors")):
         raise Refusal(place=str(folder), fault="no *.safetensors here", allowed="a model folder with safetensors weights")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=DTYPES[precision],
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
-    model.config.use_cache = False
-    return model
+    options = {
+        "dtype": DTYPES[precision],
+        "attn_implementation": "sdpa",
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "local_files_only": True,
+    }
+    network = AutoModelForCausalLM.from_pretrained(folder, **options | (method.base_options() if method else {}))
+    network.config.use_cache = False
+    return network
 
 
-def build_model(config: TrialConfig, weights: Path | None = None) -> Any:
+def load_model(folder: Path, precision: Precision) -> LanguageModel:
+    """Return the model of a folder as it is, to be measured; raises as `load_network` does."""
+    return LanguageModel.bare(load_network(folder, precision))
+
+
+def build_model(config: TrialConfig, weights: Path | None = None) -> LanguageModel:
     """Return the base model as the trial's method makes it trainable, with saved weights of that method where they are given."""
-    model = load_model(Path(config.model.folder), config.model.precision)
+    method = config.method
+    network = load_network(Path(config.model.folder), config.model.precision, method)
     if config.model.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = config.method.prepare(model)
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    network = method.prepare(network)
     if weights is not None:
-        config.method.load(model, weights)
-    return model
-
-
-def hidden_states(model: Any, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Return the backbone's output before the head, [batch, time, hidden]; adapters are applied where there are any.
-
-    Where `positions` [batch, time] begin again, a document begins: transformers then masks attention to those before it.
-    """
-    packed = {} if positions is None else {"position_ids": positions}
-    return _causal(model).model(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
+        method.load(network, weights)
+    return LanguageModel(network, method)
 
 
 @torch.no_grad()
-def isolates_documents(model: Any) -> bool:
+def isolates_documents(model: LanguageModel) -> bool:
     """Return whether a document's hidden states are its own: seen by changing the document before it in a block."""
     training = model.training
     model.eval()
-    blocks = torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]], device=head_weight(model).device)
-    first, second = hidden_states(model, blocks, torch.tensor([[0, 1, 0, 1]] * 2, device=blocks.device))[:, 2:].float()
+    blocks_bt = torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]], device=model.head_weight.device)
+    positions_bt = torch.tensor([[0, 1, 0, 1]] * 2, device=blocks_bt.device)
+    first, second = model.hidden_states(blocks_bt, positions_bt)[:, 2:].float()
     model.train(training)
     return torch.allclose(first, second, rtol=1e-3, atol=1e-5)
-
-
-def head_weight(model: Any) -> Tensor:
-    """Return the head's matrix [vocabulary, hidden], the embedding's own where they are tied."""
-    return _causal(model).get_output_embeddings().weight
-
-
-def _causal(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class NatsModule(nn.Module):
     """The model with its loss: what the engine trains. Logits are never held whole."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs_bt: Tensor, targets_bt: Tensor, positions_bt: Tensor) -> Tensor:
         """Return the sum of nats over the targets, a float32 scalar."""
-        return linear_cross_entropy(hidden_states(self.model, inputs_bt, positions_bt), head_weight(self.model), targets_bt)
+        return linear_cross_entropy(self.model.hidden_states(inputs_bt, positions_bt), self.model.head_weight, targets_bt)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

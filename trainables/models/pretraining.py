@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from trainables.corpora.sources import SplitName
 from trainables.corpora.tokens.packing import Passage, Tokens, cut_rows
 from trainables.models.loss import linear_cross_entropy
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 from trainables.models.recipes import Recipe
 from trainables.shape import ModelShape
 
@@ -35,10 +35,10 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
     held_out = [_batch_rows(tokenizer, splits["validation"], separator, recipe) for splits in texts.values() if "validation" in splits]
     with torch.random.fork_rng(devices=[]), _threads(recipe.threads):
         torch.manual_seed(recipe.seed)
-        model = build_qwen2(shape, separator)
-        best = _train(recipe, model, streams, held_out, show_progress=show_progress)
-    model.load_state_dict(best)
-    _save(model, tokenizer, folder)
+        network = build_qwen2(shape, separator)
+        best = _train(recipe, LanguageModel.bare(network), streams, held_out, show_progress=show_progress)
+    network.load_state_dict(best)
+    _save(network, tokenizer, folder)
 
 
 def train_tokenizer(recipe: Recipe, texts: LanguageTexts) -> Any:
@@ -135,7 +135,9 @@ def _batch_rows(tokenizer: Any, documents: Sequence[str], separator: int, recipe
     return list(zip(input_batches, target_batches, strict=True))
 
 
-def _train(recipe: Recipe, model: Any, streams: Mapping[str, Tokens], held_out: Sequence[Any], *, show_progress: bool) -> dict[str, Any]:
+def _train(
+    recipe: Recipe, model: LanguageModel, streams: Mapping[str, Tokens], held_out: Sequence[Any], *, show_progress: bool
+) -> dict[str, Any]:
     """Return a copy of the weights where the held-out loss was lowest; ends early when it has risen `patience` times."""
     random = np.random.default_rng(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
@@ -146,7 +148,8 @@ def _train(recipe: Recipe, model: Any, streams: Mapping[str, Tokens], held_out: 
         bar = progress.add_task("Training the small base model, once", total=recipe.steps, loss="")
         for step in range(1, recipe.steps + 1):
             windows = torch.from_numpy(_draw_windows(recipe, streams, random)).long()
-            loss = linear_cross_entropy(hidden_states(model, windows[:, :-1]), head_weight(model), windows[:, 1:]) / windows[:, 1:].numel()
+            inputs_bt, targets_bt = windows[:, :-1], windows[:, 1:]
+            loss = linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt) / targets_bt.numel()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -159,7 +162,7 @@ def _train(recipe: Recipe, model: Any, streams: Mapping[str, Tokens], held_out: 
             progress.update(bar, loss=f"{held_out_loss:.3f}")
             risen = 0 if held_out_loss < lowest else risen + 1
             if held_out_loss < lowest:
-                lowest, best = held_out_loss, {name: value.clone() for name, value in model.state_dict().items()}
+                lowest, best = held_out_loss, {name: value.clone() for name, value in model.network.state_dict().items()}
             if risen == recipe.patience:
                 break
         progress.update(bar, completed=recipe.steps)
@@ -184,12 +187,12 @@ def _draw_windows(recipe: Recipe, streams: Mapping[str, Tokens], random: np.rand
 
 
 @torch.no_grad()
-def _measure(model: Any, held_out: Sequence[Any]) -> float:
+def _measure(model: LanguageModel, held_out: Sequence[Any]) -> float:
     """Return the mean over languages of the held-out nats per token."""
     model.eval()
     means = []
     for batches in held_out:
-        nats = sum(float(linear_cross_entropy(hidden_states(model, inputs), head_weight(model), targets)) for inputs, targets in batches)
+        nats = sum(float(linear_cross_entropy(model.hidden_states(inputs), model.head_weight, targets)) for inputs, targets in batches)
         means.append(nats / sum(int((targets >= 0).sum()) for _, targets in batches))
     model.train()
     return sum(means) / len(means)

@@ -1,7 +1,8 @@
 """The one door to DeepSpeed: forward, backward and step of one trial, over one or more workers, ZeRO stage 0 to 3.
 
-What is trained, in which type: LoRA keeps a frozen base in bf16 and fp32 adapters, computed under autocast, with DeepSpeed's
-own `bf16` off, since it would cast the adapters. Full fine-tuning in bf16 lets DeepSpeed hold bf16 weights and fp32 masters.
+What is trained, in which type: a method that freezes the base (LoRA) keeps it in bf16 and its adapters in fp32, computed under
+autocast, with DeepSpeed's own `bf16` off, since it would cast the adapters. One that trains the base's own weights (full fine-tuning)
+lets DeepSpeed hold bf16 weights and fp32 masters.
 The optimizer and the learning-rate schedule are torch's: DeepSpeed's own compile for a minute or start at rate 0.
 """
 
@@ -24,7 +25,7 @@ from records.refusals import Refusal
 from trainables.config import TrialConfig
 from trainables.group import autocast, device_of_worker, join_group
 from trainables.models.loss import IGNORED
-from trainables.models.model import NatsModule, head_weight
+from trainables.models.model import LanguageModel, NatsModule
 from trainables.training.schedule import learning_rate_factor
 
 LINEAR = nn.functional.linear  # torch's own: ZeRO 3 puts another in its place, for the whole process
@@ -51,18 +52,20 @@ class Step:
 class Engine:
     """A prepared model in training."""
 
-    def __init__(self, model: nn.Module, config: TrialConfig, steps: int) -> None:
+    def __init__(self, model: LanguageModel, config: TrialConfig, steps: int) -> None:
         self.rank, self.world_size = join_group()
         self.device = device_of_worker()
         self.model = model
-        self._config = config
+        self._config, self._steps = config, steps
         self._micro_batches = micro_batches_per_worker(config, self.world_size)
         self.autocast = partial(autocast, config)
         optimizer = build_optimizer(model, config)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config.schedule, step, steps))
         self._scheduler = scheduler
         self._loss_scale = 1.0
-        if config.method.name == "lora" and config.model.precision == "fp16":
+        # DeepSpeed scales the loss where it trains the fp16 weights themselves; over a frozen fp16 base it is ours to do.
+        self._scales_loss = config.method.freezes_base and config.model.precision == "fp16"
+        if self._scales_loss:
             _unscale_gradients(model, lambda: self._loss_scale)
         self._deepspeed = _initialize(NatsModule(model), optimizer, scheduler, config, self._micro_batches)
 
@@ -85,7 +88,7 @@ class Engine:
         inputs, targets, positions = (each.to(self.device).long() for each in (inputs_nt, targets_nt, positions_nt))
         tokens = self._sum((targets != IGNORED).sum())
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        if self._config.method.name == "lora" and self._config.model.precision == "fp16":
+        if self._scales_loss:
             self._loss_scale = tokens / self.world_size
         micro_batches = list(zip(*map(self._divide, (inputs, targets, positions)), strict=True))
         for index, micro_batch in enumerate(micro_batches, start=1):
@@ -100,6 +103,8 @@ class Engine:
         learning_rate = self.learning_rate
         loss = sums[0].item() / tokens
         norm = self._update() if math.isfinite(loss) else None
+        if norm is not None and math.isfinite(norm):
+            self.model.method.after_step(self.model.network, self._scheduler.last_epoch, self._steps)
         return Step(loss=loss, gradient_norm=norm, learning_rate=learning_rate, tokens=int(tokens), flags=int(sums[1].item()))
 
     def _divide(self, blocks: Tensor) -> Sequence[Tensor]:
@@ -132,7 +137,7 @@ class Engine:
         return self._deepspeed.optimizer is self._deepspeed.basic_optimizer
 
     @contextmanager
-    def whole(self) -> Iterator[nn.Module]:
+    def whole(self) -> Iterator[LanguageModel]:
         """Give the model with whole weights on every worker: under ZeRO 3 they are gathered, and DeepSpeed's hooks rest."""
         if self._config.engine.zero_stage < 3:
             yield self.model
@@ -192,16 +197,12 @@ def micro_batches_per_worker(config: TrialConfig, world_size: int) -> int:
     return math.ceil(blocks / world_size / config.batch.micro_blocks)
 
 
-def build_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters; norms, biases and other vectors do not decay."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def build_optimizer(model: LanguageModel, config: TrialConfig) -> torch.optim.AdamW:
+    """Return AdamW over the trainable parameters, in the method's groups."""
     optimizer = config.optimizer
-    groups = [
-        {"params": [parameter for parameter in trainable if parameter.ndim >= 2], "weight_decay": optimizer.weight_decay},
-        {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
+    rate, decay = optimizer.learning_rate, optimizer.weight_decay
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        model.method.parameter_groups(model.network, learning_rate=rate, weight_decay=decay),
         lr=optimizer.learning_rate,
         betas=(optimizer.beta1, optimizer.beta2),
         eps=optimizer.epsilon,
@@ -229,8 +230,8 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
     deepspeed.utils.logger.setLevel(logging.WARNING)
     # An all-reduce for inference, compiled for half a minute at a process's first start and never called in training.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    full = config.method.name == "full"
-    bf16, fp16 = full and config.model.precision == "bf16", full and config.model.precision == "fp16"
+    trains_base = not config.method.freezes_base
+    bf16, fp16 = trains_base and config.model.precision == "bf16", trains_base and config.model.precision == "fp16"
     # Below fp32 DeepSpeed's stage 0 takes a step of its own on zero gradients first: AdamW decays once more and its bias corrections
     # are a step ahead. Stage 1 shares optimizer states out besides, and is right.
     stage = max(config.engine.zero_stage, int(bf16 or fp16))
@@ -250,7 +251,7 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
         "steps_per_print": 2**31,
     }
     if stage == 3:
-        deepspeed.zero.register_external_parameter(module, head_weight(module.model))
+        deepspeed.zero.register_external_parameter(module, module.model.head_weight)
     engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, lr_scheduler=scheduler, config=settings, dist_init_required=False)
     return engine
 

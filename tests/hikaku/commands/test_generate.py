@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.normal_(0, 0.3)
-    config.method.save(model, folder / WEIGHTS_FOLDER)
+    model.save(folder / WEIGHTS_FOLDER)
     for part in (CONFIG_FILE, WEIGHTS_FOLDER):
         copy = shutil.copytree if (folder / part).is_dir() else shutil.copy
         (folder / "seed-0").mkdir(exist_ok=True)

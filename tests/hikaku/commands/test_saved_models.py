@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with torch.no_grad():
             for parameter in filter(lambda each: each.requires_grad, model.parameters()):
                 parameter.add_(0.1)  # as if it had been trained
-        config.method.save(model, folder / WEIGHTS_FOLDER)
+        model.save(folder / WEIGHTS_FOLDER)
     (study / "base").mkdir()
     (study / "base" / CONFIG_FILE).write_text(make_config(root).model_dump_json())
     unfinished = study / RunId.parse("tiny/lora/1").folder
@@ -78,7 +78,7 @@ def test_a_trial_is_asked_with_its_own_weights(root: Path, run: Any) -> None:
     assert base["model"]["weights_sha256"] is None
     assert lora["model"]["weights_sha256"] != sft["model"]["weights_sha256"]
     tokens = torch.tensor([[5, 9, 7]])
-    logits = [find_model(name, root / "state").load().model(tokens).logits for name in ("tiny/base", "tiny/lora/0", "tiny/sft/0")]
+    logits = [find_model(name, root / "state").load().model.network(tokens).logits for name in ("tiny/base", "tiny/lora/0", "tiny/sft/0")]
     assert not torch.allclose(logits[0], logits[1])
     assert not torch.allclose(logits[0], logits[2])
 

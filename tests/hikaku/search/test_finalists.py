@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ from tests.support.tiny import FULL, LORA, Referee, make_trial, write_data, writ
 from trainables.evaluation.nats import evaluate
 from trainables.jobs.measurement import SCALES, measure_scales
 from trainables.jobs.runner import run_trial
-from trainables.methods.lora import Lora
 from trainables.models.model import build_model
 
 STUDY = RunId.of_study("s")
@@ -79,14 +77,14 @@ def test_a_trained_adapter_is_measured_at_several_scales_once(root: Path) -> Non
 def test_scales_lead_from_the_base_to_the_trial(root: Path) -> None:
     config = make_trial(root, "scaled", LORA)
     trained = run_trial(config, Referee()).metrics["eval/nats_per_token"]
-    model: Any = build_model(config, root / "scaled" / "weights").eval()
-    assert isinstance(config.method, Lora)
+    model = build_model(config, root / "scaled" / "weights").eval()
+    assert config.method.scaled is not None
     nats: dict[float, float] = {}
     for scale in (0.0, 1.0):
-        with config.method.scaled(model, scale):
+        with config.method.scaled(model.network, scale):
             nats[scale] = evaluate(model, root / "data", "validation").metrics(None)["eval/nats_per_token"]
     assert nats[1.0] == pytest.approx(trained, rel=1e-6)
-    with model.disable_adapter():
+    with model.network.disable_adapter():
         base = evaluate(model, root / "data", "validation").metrics(None)["eval/nats_per_token"]
     assert nats[0.0] == pytest.approx(base, rel=1e-6)
     assert abs(trained - base) > 1e-3

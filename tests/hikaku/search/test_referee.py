@@ -60,7 +60,7 @@ def test_starts_come_first_and_arms_take_turns(tmp_path: Path) -> None:
     configs = [ask(referee) for _ in range(8)]
     assert [config.uid for config in configs] == [f"small/{arm}/{number}" for number in range(4) for arm in ("lora", "full")]
     assert configs[0].method.name == "lora"
-    assert configs[0].method.rank == 16
+    assert configs[0].flatten()["method.rank"] == 16
     assert configs[0].optimizer.learning_rate == 3e-4
     assert len({config.seed for config in configs}) == 8
     assert referee.next_trial() is None

@@ -1,7 +1,6 @@
 """KL from the base: against a float64 oracle, nothing for the base itself, and the same whatever the chunks."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ import torch
 from tests.support.tiny import write_data, write_model
 from trainables.corpora.tokens.folder import load_card
 from trainables.evaluation.divergence import TOKENS, mean_divergence, measure_divergence, read_head, save_reference
-from trainables.models.model import head_weight, load_model
+from trainables.models.model import LanguageModel, load_model
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
@@ -19,7 +18,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def measure(model: Any, root: Path) -> dict[str, float]:
+def measure(model: LanguageModel, root: Path) -> dict[str, float]:
     read_head.cache_clear()  # of the model folder before, at another place
     return measure_divergence(model, load_card(root / "data"), root / "data", root, root / "model")
 
@@ -39,7 +38,7 @@ def test_the_base_is_nothing_from_itself_and_a_changed_model_is(root: Path) -> N
     save_reference(model, root / "data", root)
     assert measure(model, root) == {"divergence/english": pytest.approx(0, abs=1e-6)}  # english is retained, japanese adapted to
     with torch.no_grad():
-        head_weight(model).mul_(1.5)
+        model.head_weight.mul_(1.5)
     assert measure(model, root)["divergence/english"] > 1e-3
 
 

@@ -26,7 +26,7 @@ from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.corpora.tokens.writing import prepare_data
 from trainables.evaluation.documents import COLUMNS, read_documents, write_documents
 from trainables.evaluation.nats import evaluate, perplexity
-from trainables.models.model import load_model
+from trainables.models.model import load_model, load_network
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 LENGTH = 32
@@ -51,7 +51,7 @@ def _sets(root: Path) -> dict[str, DataSet]:
 
 def _oracle(model_folder: Path, text: str) -> float:
     """Return a document's nats from whole float64 logits, one unpadded row after the other."""
-    model = load_model(model_folder, "fp32").double().eval()
+    model = load_network(model_folder, "fp32").double().eval()
     tokenizer = load_text_tokenizer(model_folder)
     sequence = np.concatenate([[tokenizer.start], tokenizer.encode([text])[0]])
     nats = 0.0

@@ -21,7 +21,7 @@ from trainables.evaluation.similarity import overlap
 from trainables.evaluation.tasks import Bleu, Continuation, JCommonsenseQA, Question, Score, Settings, read_items
 from trainables.methods.lora import Lora
 from trainables.models.embedded import ensure_embedded
-from trainables.models.model import load_model
+from trainables.models.model import LanguageModel, load_model, load_network
 from trainables.models.recipes import TINY
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
@@ -231,7 +231,7 @@ def test_scores_equal_a_float64_oracle_for_any_grouping(tiny: Path, tokens_per_p
     tokenizer, continuations = load_text_tokenizer(tiny), draw_continuations()
     model = load_model(tiny, "fp32")
     scores = ModelScorer(model, tokenizer, "cpu", tokens_per_pass=tokens_per_pass)(continuations)
-    oracle = load_model(tiny, "fp32").double().eval()
+    oracle = load_network(tiny, "fp32").double().eval()
     expected = [measure_by_oracle(oracle, tokenizer, each) for each in continuations]
     np.testing.assert_allclose([score.nats for score in scores], expected, rtol=2e-6)
     assert [score.characters for score in scores] == [len(each.text) for each in continuations]
@@ -252,7 +252,8 @@ def test_adapters_count_and_the_mode_is_left_alone(tiny: Path) -> None:
     tokenizer, continuations = load_text_tokenizer(tiny), draw_continuations()[:3]
     plain = ModelScorer(load_model(tiny, "fp32"), tokenizer, "cpu")(continuations)
     torch.manual_seed(0)
-    adapted = Lora(rank=2, alpha=4.0, dropout=0.5).prepare(load_model(tiny, "fp32"))
+    method = Lora(rank=2, alpha=4.0, dropout=0.5)
+    adapted = LanguageModel(method.prepare(load_network(tiny, "fp32")), method)
     for training in (True, False):
         adapted.train(training)
         assert [s.nats for s in ModelScorer(adapted, tokenizer, "cpu")(continuations)] == pytest.approx([s.nats for s in plain])
@@ -272,6 +273,6 @@ def test_what_cannot_be_scored_is_refused(tiny: Path) -> None:
     with pytest.raises(ValueError, match="at most 1024, the model's context"):
         scorer([Continuation("猫" * 2000, "犬")])
     with torch.no_grad():
-        model.get_input_embeddings().weight.fill_(math.nan)
+        model.head_weight.fill_(math.nan)
     with pytest.raises(ValueError, match="no finite likelihood"):
         scorer([Continuation("a", "b")])

@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.tiny import write_model
+from trainables.config import Precision
+from trainables.methods import Method
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
-from trainables.models.model import count_parameters, head_weight, hidden_states, load_model
+from trainables.models.model import LanguageModel, count_parameters, load_model, load_network
 from trainables.shape import ModelShape
 
 QWEN2_5_HALF_BILLION = ModelShape(
@@ -25,6 +27,10 @@ QWEN2_5_HALF_BILLION = ModelShape(
     attention_bias=True,
     context=32_768,
 )
+
+
+def prepare(method: Method, folder: Path, precision: Precision = "fp32") -> LanguageModel:
+    return LanguageModel(method.prepare(load_network(folder, precision)), method)
 
 
 def _on_meta() -> Any:
@@ -73,9 +79,9 @@ def test_adapters_are_fp32_over_the_base_and_compute_nothing_before_training(tmp
     folder = write_model(tmp_path / "model")
     tokens = torch.arange(1, 9).unsqueeze(0)
     with torch.no_grad():
-        before = hidden_states(load_model(folder, precision), tokens)
-        model = Lora(rank=4, alpha_over_rank=2.0).prepare(load_model(folder, precision))
-        after = hidden_states(model.eval(), tokens)
+        before = load_model(folder, precision).hidden_states(tokens)
+        model = prepare(Lora(rank=4, alpha_over_rank=2.0), folder, precision)
+        after = model.eval().hidden_states(tokens)
     assert torch.equal(before, after)
     assert {parameter.dtype for parameter in model.parameters() if parameter.requires_grad} == {torch.float32}
     assert {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad} == {before.dtype}
@@ -84,25 +90,25 @@ def test_adapters_are_fp32_over_the_base_and_compute_nothing_before_training(tmp
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_head_is_found_through_adapters(tmp_path: Path, tied: bool) -> None:
     folder = write_model(tmp_path / "model", tied=tied)
-    plain, model = load_model(folder, "fp32"), Lora(alpha=8.0).prepare(load_model(folder, "fp32"))
+    plain, model = load_network(folder, "fp32"), prepare(Lora(alpha=8.0), folder)
     tokens = torch.arange(1, 9).unsqueeze(0)
     with torch.no_grad():
         logits = plain(input_ids=tokens).logits
-        torch.testing.assert_close(hidden_states(model, tokens) @ head_weight(model).T, logits)
-    assert (head_weight(model) is model.get_input_embeddings().weight) == tied
+        torch.testing.assert_close(model.hidden_states(tokens) @ model.head_weight.T, logits)
+    assert (model.head_weight is model.causal.get_input_embeddings().weight) == tied
 
 
 @pytest.mark.parametrize("built", [Lora(rank=2, alpha=4.0), Lora(rank=4, alpha=9.0)])
 def test_a_built_adapter_that_differs_is_named_with_both_values(tmp_path: Path, built: Lora) -> None:
     asked = Lora(rank=4, alpha=8.0)
-    model = built.prepare(load_model(write_model(tmp_path / "model"), "fp32"))
+    model = built.prepare(load_network(write_model(tmp_path / "model"), "fp32"))
     assert built.read_back(model) == {"method.rank": built.rank, "method.scale": built.scale}
     with pytest.raises(AssertionError, match=r"method.rank is 4, the built adapter's is 2|scale asked 2.0, built 2.25"):
         asked.read_back(model)
 
 
 def test_a_frozen_parameter_in_full_fine_tuning_is_named(tmp_path: Path) -> None:
-    model = Full().prepare(load_model(write_model(tmp_path / "model"), "fp32"))
+    model = Full().prepare(load_network(write_model(tmp_path / "model"), "fp32"))
     model.model.norm.weight.requires_grad_(False)
     with pytest.raises(AssertionError, match=r"model.norm.weight is frozen"):
         Full().read_back(model)
@@ -110,15 +116,15 @@ def test_a_frozen_parameter_in_full_fine_tuning_is_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("method", [Lora(rank=4, alpha=8.0), Full()])
-def test_saved_weights_come_back_bit_for_bit(tmp_path: Path, method: Lora | Full, tied: bool) -> None:
+def test_saved_weights_come_back_bit_for_bit(tmp_path: Path, method: Method, tied: bool) -> None:
     folder = write_model(tmp_path / "model", tied=tied)
-    model = method.prepare(load_model(folder, "bf16"))
+    model = method.prepare(load_network(folder, "bf16"))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.normal_()
     method.save(model, tmp_path / "weights")
-    again = method.prepare(load_model(folder, "bf16"))
+    again = method.prepare(load_network(folder, "bf16"))
     method.load(again, tmp_path / "weights")
     assert all(torch.equal(one, other) for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert not [file for file in (tmp_path / "weights").iterdir() if file.suffix in (".bin", ".pt", ".pkl")]
@@ -128,15 +134,16 @@ def test_an_exported_adapter_loads_with_peft_alone(tmp_path: Path) -> None:
     from peft import PeftModel
 
     folder = write_model(tmp_path / "model")
-    model = Lora(rank=4, alpha=8.0).prepare(load_model(folder, "fp32"))
+    method = Lora(rank=4, alpha=8.0)
+    model = method.prepare(load_network(folder, "fp32"))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.normal_()
-    Lora(rank=4, alpha=8.0).save(model, tmp_path / "weights")
-    other = PeftModel.from_pretrained(load_model(folder, "fp32"), str(tmp_path / "weights"))
+    method.save(model, tmp_path / "weights")
+    other = PeftModel.from_pretrained(load_network(folder, "fp32"), str(tmp_path / "weights"))
     tokens = torch.arange(1, 9).unsqueeze(0)
-    assert torch.equal(hidden_states(model.eval(), tokens), hidden_states(other.eval(), tokens))
+    assert torch.equal(method.hidden_states(model.eval(), tokens), method.hidden_states(other.eval(), tokens))
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
@@ -145,4 +152,4 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="allowed: a model folder with safetensors weights"):
-        load_model(folder, "fp32")
+        load_network(folder, "fp32")

@@ -55,7 +55,7 @@ def plain_loop(config: TrialConfig) -> tuple[list[float], list[float]]:
         for group in optimizer.param_groups:
             group["lr"] = config.optimizer.learning_rate * (warm if step < 4 else share)
         inputs, targets, positions = order.step_blocks(step, rank=0, world_size=1)
-        logits = model(input_ids=inputs.long(), position_ids=positions.long()).logits
+        logits = model.network(input_ids=inputs.long(), position_ids=positions.long()).logits
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.long().flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -181,7 +181,7 @@ def test_targets_that_are_ignored_count_in_neither_loss_nor_tokens(root: Path) -
     targets = targets.clone()
     targets[:5, -9:] = IGNORED  # in the micro-batches of the first five blocks only: a mean of means would be wrong
     engine = Engine(_build(config), config, STEPS)
-    logits = engine.model(input_ids=inputs.long(), position_ids=positions.long()).logits.double()
+    logits = engine.model.network(input_ids=inputs.long(), position_ids=positions.long()).logits.double()
     truth = nn.functional.cross_entropy(logits.flatten(0, 1), targets.long().flatten(), ignore_index=IGNORED).item()
     step = engine.train_step(inputs, targets, positions)
     engine.close()

@@ -10,7 +10,7 @@ from trainables.costs import GIB, flops_per_token, predict_memory
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
 from trainables.models.loss import linear_cross_entropy
-from trainables.models.model import head_weight, hidden_states
+from trainables.models.model import LanguageModel
 from trainables.shape import ModelShape
 from trainables.training.meters import MemoryMeter, SpeedMeter
 
@@ -42,7 +42,7 @@ def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing:
     base = build(SMALL)
     if checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = method.prepare(base).train()
+    model = LanguageModel(method.prepare(base), method).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained)
     meter = MemoryMeter(model)
@@ -50,7 +50,7 @@ def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing:
 
     def train(watched: AbstractContextManager[None]) -> dict[str, torch.Tensor]:
         with watched:
-            linear_cross_entropy(hidden_states(model, tokens[:, :-1]), head_weight(model), tokens[:, 1:]).backward()
+            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, tokens[:, 1:]).backward()
         optimizer.step()
         return {f"{name}/{i}": value for i, each in enumerate(trained) for name, value in optimizer.state[each].items()}
 
@@ -65,14 +65,14 @@ def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing:
 
 
 def test_the_peak_is_the_same_in_every_step() -> None:
-    model = Full().prepare(build(SMALL))
+    model = LanguageModel(Full().prepare(build(SMALL)), Full())
     tokens = torch.randint(0, SMALL.vocabulary, (2, 65))
     peaks: list[float] = []
     for _ in range(3):
         model.zero_grad(set_to_none=True)
         meter = MemoryMeter(model)
         with meter.watch({}):
-            linear_cross_entropy(hidden_states(model, tokens[:, :-1]), head_weight(model), tokens[:, 1:]).backward()
+            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, tokens[:, 1:]).backward()
         peaks.append(meter.metrics({}, 1)["efficiency/peak_memory_gib"])
     assert peaks[0] == peaks[1] == peaks[2] > 0
 
