@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PROCESSES ?= 2
 
 .PHONY: help setup quickstart test check format docs proofs benchmarks clean
 
@@ -23,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: setup  ## search LoRA against full fine-tuning on the embedded model, and show the answer
 	$(BIN)/hikaku tune studies/quickstart.yaml
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest -m "not proof"
+test: setup  ## run the tests, two files at a time; PROCESSES=0 for one after another
+	$(BIN)/python -m pytest -m "not proof" --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 proofs: setup  ## run the long proofs: kills, resumption, real inputs
 	$(BIN)/python -m pytest -m proof --timeout=3600 tests

@@ -2,24 +2,15 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import evaluation, known_worlds, page, step
 from tests.support.tree import ROOT
 from trainables.models.recipes import SMALL, embedded_shape
 
 TABLE_ROW = re.compile(r"^\| (?!-)", re.MULTILINE)
-
-
-@pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from trainables.corpora.language.scripts import SCRIPTS
 from trainables.corpora.tokens.attribution import PARTS, Attribution, save_attribution
 from trainables.corpora.tokens.folder import TRAIN_FILES, Card, SetCard, SplitCounts
 
-torch.set_num_threads(1)  # so small a model is slower on several threads
-
 VOCABULARY, SEQUENCE, BLOCKS = 96, 16, 24
 STEP = 8 * SEQUENCE  # tokens of one step
 RUNGS = (2 * STEP, 4 * STEP)
