@@ -25,7 +25,7 @@ quickstart: setup  ## search LoRA against full fine-tuning on the embedded model
 	$(BIN)/hikaku tune studies/quickstart.yaml
 
 test: setup  ## run the tests, two files at a time; PROCESSES=0 for one after another
-	$(BIN)/python -m pytest -m "not proof" --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not proof" --numprocesses $(PROCESSES)
 
 proofs: setup  ## run the long proofs: kills, resumption, real inputs
 	$(BIN)/python -m pytest -m proof --timeout=3600 tests

@@ -12,6 +12,7 @@ from analysis.labels import define, label_of
 from analysis.report.definitions import render_metrics
 from analysis.text.wording import read_wording
 from records.metrics import CLASSES, METRICS, definition_of
+from tests.conftest import RAY, group_of
 from tests.support.tree import ROOT
 from trainables.corpora.language.complexity import COMPLEXITY, LENGTHS
 from trainables.corpora.language.scripts import SCRIPTS
@@ -64,6 +65,13 @@ def test_constraints_name_exact_versions_alone() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)
     names = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
     assert {"torch", "ninja", "sudachidict-core", "ray", "deepspeed", "ruff", "pyright"} <= names
+
+
+def test_all_files_that_start_ray_are_one_group() -> None:
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py") if "proofs" not in path.parts]
+    of_ray = {file for file in files if group_of(file) == RAY}
+    assert of_ray >= {"tests/hikaku/search/test_cluster.py", "tests/hikaku/search/test_two_nodes.py", "tests/trainables/test_process.py"}
+    assert len({group_of(file) for file in files}) == len(files) - len(of_ray) + 1
 
 
 def test_help_imports_nothing_heavy() -> None:

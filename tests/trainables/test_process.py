@@ -13,8 +13,6 @@ from tests.support.tiny import FULL, LORA, make_config, write_data, write_model
 from trainables.config import TrialConfig
 from trainables.process import Share, ask_actor, conduct, make_torch_trainer, run_jobs
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
 

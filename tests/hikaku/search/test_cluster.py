@@ -28,8 +28,6 @@ from records.tracking import create_store
 from tests.support.stand_in import HOOK, RUNTIME_ENV, make_study, metrics_at
 from trainables.config import TrialConfig
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 MISDEEDS = "faulty/lora/0=error,faulty/full/0=nan,faulty/lora/1=diverged,faulty/full/1=death"
 
 

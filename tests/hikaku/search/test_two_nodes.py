@@ -19,8 +19,6 @@ from records.tracking import create_store
 from tests.support.tree import STUDIES
 from trainables.corpora.tokens.folder import load_card
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 STUDY = STUDIES / "smoke.yaml"
 CHANGES = ["name=two-nodes", "budget.trials=1", "resources.workers=2", "resources.cpus_per_worker=1.5", "training.batch.micro_blocks=2"]
 
