@@ -34,9 +34,18 @@ def _texts(tree: object) -> list[str]:
 
 
 def is_said(message: str, said: set[str]) -> bool:
-    """Return whether a string of the code holds the message; the key before a colon may be put there by the refusal's own class."""
-    pattern = re.escape(re.sub(r"\bN\b", GAP, message)).replace(GAP, ".*")
-    return any(re.search(f"(?s){wanted}", text) for wanted in (pattern, re.sub(r"^\w+:\\ ", "", pattern)) for text in said)
+    """Return whether a string of the code holds the message, or two of them its two parts: a line may be put together by what is below.
+
+    The key before a colon is put there by the refusal's own class.
+    """
+    words = re.sub(r"^\w+: ", "", re.sub(r"\bN\b", GAP, message)).split(" ")
+    cuts = ((" ".join(words[:place]), " ".join(words[place:])) for place in range(len(words)))
+    return any(all(_holds(part, said) for part in parts if part) for parts in cuts)
+
+
+def _holds(part: str, said: set[str]) -> bool:
+    pattern = re.compile(re.escape(part).replace(GAP, ".*"), re.DOTALL)
+    return re.sub(rf"[{GAP} ]", "", part) != "" and any(pattern.search(text) for text in said)
 
 
 @pytest.fixture(scope="module")
