@@ -61,6 +61,10 @@ def test_every_package_and_module_says_what_lives_there() -> None:
         assert not said.upper().startswith("TODO"), f"{module}: {said}"
 
 
+def test_the_id_of_a_run_is_taken_apart_in_one_module() -> None:
+    assert [str(place) for place in this_house().find_uid_parsers()] == []
+
+
 def test_no_folder_is_a_hallway() -> None:
     flat = this_house().count_flat_modules()
     assert {package: count for package, count in flat.items() if count > MOST_MODULES and package != "hikaku.commands"} == {}

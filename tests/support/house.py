@@ -20,7 +20,7 @@ METHOD_NAMES, METHOD_CLASSES = {"lora", "full"}, {"Lora", "Full"}
 METHODS = "trainables.methods"  # where a method may be asked for its name
 UID_PARSER = "records.run_id"  # where a run's id may be taken apart
 TAKES_APART = {"split", "rsplit", "partition", "rpartition", "count", "startswith", "endswith", "removeprefix", "removesuffix"}
-HOLDS_A_UID = re.compile(r"\b(\w*uid\w*|finalist|trial|wanted)\b")  # what a variable that holds a run's id is called here
+HOLDS_A_UID = re.compile(r"\b(\w*uid\w*|finalist|trial)\b")  # what a variable that holds a run's id is called here
 
 
 @dataclass(frozen=True)
