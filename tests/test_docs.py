@@ -4,8 +4,8 @@ import ast
 import re
 
 import pytest
-from ruamel.yaml import YAML
 
+from analysis.text.wording import read_wording
 from tests.support.house import House
 from tests.support.tree import ROOT
 
@@ -22,15 +22,7 @@ def say_all() -> set[str]:
                 said.add("".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 said.add(node.value)
-    for file in (ROOT / "analysis" / "text").glob("*.yaml"):
-        said |= {re.sub(r"\{[^}]*\}", GAP, text) for text in _texts(YAML(typ="safe").load(file.read_text(encoding="utf-8")))}
-    return said
-
-
-def _texts(tree: object) -> list[str]:
-    if isinstance(tree, dict):
-        return [text for value in tree.values() for text in _texts(value)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return [str(tree)]
+    return said | {re.sub(r"\{[^}]*\}", GAP, text) for text in read_wording().texts.values()}
 
 
 def is_said(message: str, said: set[str]) -> bool:

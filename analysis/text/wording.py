@@ -53,4 +53,4 @@ def _flatten(tree: Mapping[object, Any], prefix: str) -> Iterator[tuple[str, str
         if isinstance(branch, Mapping):
             yield from _flatten(cast("Mapping[object, Any]", branch), f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", str(branch).strip()
+            yield f"{prefix}{name}", str(branch)

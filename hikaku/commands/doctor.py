@@ -6,14 +6,17 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import typer
 from packaging.requirements import Requirement
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.study.machine import GIB, read_gpus
 
@@ -21,19 +24,23 @@ HIKAKU = "hikaku"  # the installed package, whose metadata says what it needs
 ENOUGH_MEMORY, ENOUGH_DISK = 4 * GIB, 5 * GIB  # for the quickstart
 
 
+Look = Literal["ok", "warning", "error"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing looked at: `state` is ok, warning (something is slower or absent) or error (studies cannot run)."""
 
     name: str
-    state: str
+    state: Look
     detail: str
 
 
 def examine(state: Path) -> list[Finding]:
     """Return what was found on this machine, in the order a person would ask; `state` is the folder studies keep theirs in."""
-    looks: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _compiler, _parts, _gpu, _memory, lambda: _disk(state), _token)
-    return [finding for look in looks for finding in look()]
+    wording = read_wording()
+    looks = (_python, _compiler, _parts, _gpu, _memory, partial(_disk, state), _token)
+    return [finding for look in looks for finding in look(wording)]
 
 
 def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
@@ -41,96 +48,84 @@ def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
     return [asdict(finding) for finding in findings]
 
 
-def _python() -> Iterator[Finding]:
+def _python(wording: Wording) -> Iterator[Finding]:
     fine = sys.version_info >= (3, 11)
-    yield Finding(
-        "Python",
-        "ok" if fine else "error",
-        f"{platform.python_version()} on {platform.platform()}" + ("" if fine else "; 3.11 or newer is needed"),
-    )
+    key = "commands.doctor.python" if fine else "commands.doctor.python_old"
+    detail = wording(key, version=platform.python_version(), platform=platform.platform())
+    yield Finding(wording("commands.doctor.name.python"), "ok" if fine else "error", detail)
 
 
-def _compiler() -> Iterator[Finding]:
+def _compiler(wording: Wording) -> Iterator[Finding]:
     for tool in ("gcc", "g++"):
-        found = shutil.which(tool)
-        yield Finding(tool, "ok" if found else "warning", found or "absent: DeepSpeed cannot compile what two workers on one machine share")
+        path = shutil.which(tool)
+        yield Finding(tool, "ok" if path else "warning", path or wording("commands.doctor.no_compiler"))
 
 
-def _parts() -> Iterator[Finding]:
+def _parts(wording: Wording) -> Iterator[Finding]:
     """Compare what is installed with what the package's own metadata, made of pyproject.toml, asks for; extras aside."""
     try:
         needed = [Requirement(line) for line in importlib.metadata.requires(HIKAKU) or ()]
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(HIKAKU, "error", "is not installed: make setup")
+        yield Finding(HIKAKU, "error", wording("commands.doctor.not_installed"))
         return
     for requirement in needed:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _compare(requirement)
+            yield _compare(requirement, wording)
 
 
-def _compare(requirement: Requirement) -> Finding:
+def _compare(requirement: Requirement, wording: Wording) -> Finding:
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(requirement.name, "error", f"absent; {requirement} is needed: make setup")
-    fits = requirement.specifier.contains(version, prereleases=True)
-    return Finding(requirement.name, "ok" if fits else "error", version if fits else f"{version}; {requirement} is needed")
+        return Finding(requirement.name, "error", wording("commands.doctor.absent", needed=requirement))
+    if requirement.specifier.contains(version, prereleases=True):
+        return Finding(requirement.name, "ok", version)
+    return Finding(requirement.name, "error", wording("commands.doctor.other_version", version=version, needed=requirement))
 
 
-def _gpu() -> Iterator[Finding]:
+def _gpu(wording: Wording) -> Iterator[Finding]:
+    name = wording("commands.doctor.name.gpu")
     try:
         gpus = read_gpus()
     except FileNotFoundError:
-        yield Finding("GPU", "warning", "none: nvidia-smi is absent, trials run on CPU")
+        yield Finding(name, "warning", wording("commands.doctor.no_gpu"))
         return
     except RuntimeError as error:
-        yield Finding("GPU", "error", str(error))
+        yield Finding(name, "error", str(error))
         return
     for gpu in gpus:
-        memory = "" if gpu.memory_gib is None else f", {gpu.memory_gib:.1f} GiB"
-        yield Finding("GPU", "ok", f"{gpu.name}{memory}, driver {gpu.driver}")
+        memory = "" if gpu.memory_gib is None else wording("commands.doctor.gpu_memory", gib=gpu.memory_gib)
+        yield Finding(name, "ok", wording("commands.doctor.gpu", gpu=gpu.name, memory=memory, driver=gpu.driver))
     if importlib.util.find_spec("torch") is not None:
         import torch
 
         fine = torch.cuda.is_available()
-        yield Finding(
-            "CUDA",
-            "ok" if fine else "error",
-            f"torch {torch.__version__} "
-            + (f"with CUDA {torch.version.cuda}" if fine else "sees no GPU: it is a CPU build, or the driver is too old"),
-        )
+        key = "commands.doctor.cuda" if fine else "commands.doctor.no_cuda"
+        detail = wording(key, torch=torch.__version__, cuda=torch.version.cuda)
+        yield Finding(wording("commands.doctor.name.cuda"), "ok" if fine else "error", detail)
 
 
-def _memory() -> Iterator[Finding]:
+def _memory(wording: Wording) -> Iterator[Finding]:
     memory = psutil.virtual_memory()
-    yield Finding("CPUs", "ok", str(psutil.cpu_count()))
+    yield Finding(wording("commands.doctor.name.cpus"), "ok", str(psutil.cpu_count()))
     fine = memory.available >= ENOUGH_MEMORY
-    yield Finding(
-        "Memory",
-        "ok" if fine else "warning",
-        f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free" + ("" if fine else "; the quickstart wants 4"),
-    )
+    key = "commands.doctor.memory" if fine else "commands.doctor.little_memory"
+    detail = wording(key, free=memory.available / GIB, total=memory.total / GIB, wanted=ENOUGH_MEMORY // GIB)
+    yield Finding(wording("commands.doctor.name.memory"), "ok" if fine else "warning", detail)
 
 
-def _disk(state: Path) -> Iterator[Finding]:
+def _disk(state: Path, wording: Wording) -> Iterator[Finding]:
     there = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)
-    state_of = "error" if not writable else "ok" if free >= ENOUGH_DISK else "warning"
-    yield Finding(
-        "State folder",
-        state_of,
-        f"{state}: {free / GIB:.1f} GiB free" + ("" if writable else "; not writable, set HIKAKU_STATE or --state"),
-    )
+    found = "error" if not writable else "ok" if free >= ENOUGH_DISK else "warning"
+    key = "commands.doctor.disk" if writable else "commands.doctor.no_writing"
+    yield Finding(wording("commands.doctor.name.state"), found, wording(key, folder=state, free=free / GIB))
 
 
-def _token() -> Iterator[Finding]:
+def _token(wording: Wording) -> Iterator[Finding]:
     has = bool(os.environ.get("HF_TOKEN")) or (Path.home() / ".cache/huggingface/token").exists()
-    yield Finding(
-        "HF_TOKEN",
-        "ok" if has else "warning",
-        "set" if has else "not set: gated models (Llama and its kin) cannot be fetched; open ones can",
-    )
+    yield Finding("HF_TOKEN", "ok" if has else "warning", wording("commands.doctor.token" if has else "commands.doctor.no_token"))
 
 
 def doctor(state: State = None, as_json: AsJson = False) -> None:
@@ -141,6 +136,7 @@ def doctor(state: State = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"findings": as_rows(findings)})
     else:
-        for row in as_rows(findings):
-            typer.echo("  ".join((f"{row['state']:<8}", f"{row['name']:<14}", *list(row.values())[2:])))
+        wording = read_wording()
+        for finding in findings:
+            typer.echo(f"{wording(f'commands.doctor.state.{finding.state}'):<8}  {finding.name:<14}  {finding.detail}")
     raise typer.Exit(1 if any(finding.state == "error" for finding in findings) else 0)

@@ -9,11 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from analysis.text.wording import read_wording
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.commands.saved_models import SavedModel
 from records.metrics import definition_of
 from records.refusals import Refusal, refuse_name
 from trainables.evaluation.tasks import TASKS, Measured, Settings, Task
+
+COLUMNS = ("metric", "value", "better")
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,21 @@ def run_tasks(saved: SavedModel, tasks: Mapping[str, Task]) -> TaskRun:
 
 def print_tasks(run: TaskRun, console: Console | None = None) -> None:
     """Print a table of the metrics, then the facts of every task, then the model."""
-    console = console or Console(soft_wrap=True)
-    table = Table("metric", "value", "better", box=None, pad_edge=False)
+    console, wording = console or Console(soft_wrap=True), read_wording()
+    table = Table(*(wording(f"commands.evaluate.column.{name}") for name in COLUMNS), box=None, pad_edge=False)
     for measured in run.measured.values():
         for name, value in measured.metrics.items():
-            better = {"minimize": "lower", "maximize": "higher", "none": ""}[definition_of(name).direction]
+            direction = definition_of(name).direction
+            better = "" if direction == "none" else wording(f"labels.better.{direction}")
             table.add_row(name, f"{value:g}" if value == int(value) else f"{value:.4f}", better)
     console.print(table)
     line = partial(console.print, highlight=False, markup=False)
     for task, measured in run.measured.items():
         for fact, value in measured.facts.items():
-            line(f"{task}: {fact}: {value!r}" if "\n" in str(value) else f"{task}: {fact}: {value}")
+            line(wording("commands.evaluate.fact", of=task, fact=fact, value=repr(value) if "\n" in str(value) else value))
     for fact, value in run.model.items():
         if value:
-            line(f"model: {fact}: {value}")
+            line(wording("commands.evaluate.fact", of=wording("commands.evaluate.model"), fact=fact, value=value))
 
 
 def evaluate(  # noqa: PLR0913, PLR0917

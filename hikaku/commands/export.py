@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.text.wording import read_wording
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.commands.saved_models import find_model
 from records.files import build_folder, digest_files, hold_place, write_file
@@ -38,9 +39,15 @@ class Export:
 
     def __str__(self) -> str:
         near = self.agreement
-        return (
-            f"{self.uid}: {self.kind} in {self.folder}; validation perplexity {near.perplexity:.6g} where the trial had "
-            f"{near.trial_perplexity:.6g} (relative difference {near.relative:.1e})"
+        wording = read_wording()
+        return wording(
+            "commands.export.done",
+            uid=self.uid,
+            kind=wording(f"commands.export.kind.{self.kind}"),
+            folder=self.folder,
+            perplexity=f"{near.perplexity:.6g}",
+            trial=f"{near.trial_perplexity:.6g}",
+            relative=f"{near.relative:.1e}",
         )
 
 

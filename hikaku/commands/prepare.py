@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from analysis.text.wording import Wording, read_wording
 from records.refusals import Refusal, find_near, refuse_name
 from trainables.corpora.cleaning.clean_card import CleanCard
-from trainables.corpora.cleaning.cleaning import Preparation, prepare_folder
+from trainables.corpora.cleaning.cleaning import Preparation, Stage, prepare_folder
 from trainables.corpora.cleaning.filters import Filters, Language
 from trainables.corpora.cleaning.normalisation import FOLDS, Fold
 from trainables.corpora.reading.formats import Format, Reading, Unit
@@ -25,11 +26,15 @@ def run_preparation(sources: Sequence[str], destination: Path, asked: Preparatio
     """Return the card of the folder that was written. Raises ValueError, in one line, for what is wrong with the sources."""
     stated = read_licences(licences, sources)
     console = Console(stderr=True)
+    wording = read_wording()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("fetching", total=1)
+        task = bar.add_task(wording("commands.prepare.stage.fetching"), total=1)
         found = {source: fetch_data_set(source) if source.startswith(PREFIX) else Path(source).expanduser() for source in sources}
-        show: Callable[[str, float], None] = lambda what, share: bar.update(task, description=what, completed=share)  # noqa: E731
+
+        def show(stage: Stage, share: float, facts: Mapping[str, object]) -> None:
+            bar.update(task, description=wording(f"commands.prepare.stage.{stage}", **facts), completed=share)
+
         return prepare_folder(found, destination, asked, stated, show)
 
 
@@ -67,46 +72,47 @@ def read_split(validation: float, test: float) -> SplitShares:
 
 def print_card(card: CleanCard, destination: Path, console: Console | None = None) -> None:
     """Print the account, what was changed, the splits, and what a person should know before using the folder."""
-    console = console or Console(soft_wrap=True)
-    account = Table(title="Documents", title_justify="left", show_header=False)
-    account.add_row("read", f"{card.read:,}")
-    account.add_row("used whole", f"{card.used:,}")
-    _add_rows(account, "truncated", card.truncated)
-    _add_rows(account, "skipped", card.skipped)
+    console, wording = console or Console(soft_wrap=True), read_wording()
+    account = Table(title=wording("commands.prepare.documents"), title_justify="left", show_header=False)
+    account.add_row(wording("commands.prepare.read"), f"{card.read:,}")
+    account.add_row(wording("commands.prepare.used"), f"{card.used:,}")
+    for reason, count in card.truncated.items():
+        account.add_row(wording("commands.prepare.truncated", reason=reason), f"{count:,}")
+    for reason, count in card.skipped.items():
+        account.add_row(wording("commands.prepare.skipped", reason=reason), f"{count:,}")
     console.print(account)
-    changes = Table(title="Changed inside them", title_justify="left", show_header=False)
+    changes = Table(title=wording("commands.prepare.changed"), title_justify="left", show_header=False)
     for kind, count in card.changes.items():
         changes.add_row(kind, f"{count:,}")
     if card.changes:
         console.print(changes)
-    splits = Table("split", "pairs" if card.questions else "documents", "characters", "median", "longest", "scripts")
+    names = ("split", "pairs" if card.questions else "documents", "characters", "median", "longest", "scripts")
+    splits = Table(*(wording(f"commands.prepare.column.{name}") for name in names))
     for name, split in card.splits.items():
-        shares = ", ".join(f"{script} {count / max(split.characters, 1):.0%}" for script, count in list(split.scripts.items())[:3])
+        commonest = list(split.scripts.items())[:3]
+        shares = ", ".join(f"{wording(f'labels.class.{script}')} {count / max(split.characters, 1):.0%}" for script, count in commonest)
         lengths = (f"{split.characters:,}", f"{split.lengths.median:,}", f"{split.lengths.longest:,}")
-        splits.add_row(name, f"{split.documents:,}", *lengths, shares)
+        splits.add_row(wording(f"labels.split.{name}"), f"{split.documents:,}", *lengths, shares)
     console.print(splits)
-    for line in _find_remarks(card):
+    for line in _find_remarks(card, wording):
         console.print(line, highlight=False, markup=False)
     console.print(f"{destination}  {card.digest[:12]}", highlight=False, markup=False)
 
 
-def _add_rows(table: Table, name: str, counts: Mapping[str, int]) -> None:
-    for reason, count in counts.items():
-        table.add_row(f"{name}: {reason}", f"{count:,}")
-
-
-def _find_remarks(card: CleanCard) -> list[str]:
+def _find_remarks(card: CleanCard, wording: Wording) -> list[str]:
     encodings = ", ".join(f"{count} {name}" for name, count in Counter(card.files.values()).items())
-    remarks = [f"files: {encodings}"]
+    remarks = [wording("commands.prepare.files", encodings=encodings)]
     if card.questions:
-        remarks.append("questions: " + ", ".join(f"{count:,} {kind}" for kind, count in card.questions.items()))
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in card.questions.items())
+        remarks.append(wording("commands.prepare.questions", kinds=kinds))
     if card.left_out:
-        remarks.append(f"left out, of no known format: {', '.join(card.left_out[:5])}{' …' if len(card.left_out) > 5 else ''}")
+        files = f"{', '.join(card.left_out[:5])}{' …' if len(card.left_out) > 5 else ''}"
+        remarks.append(wording("commands.prepare.left_out", files=files))
     if card.overlaps:
-        remarks.append(f"overlaps that were allowed: {len(card.overlaps)}, listed in the card")
-    empty = [name for name, split in card.splits.items() if not split.documents]
+        remarks.append(wording("commands.prepare.overlaps", count=len(card.overlaps)))
+    empty = [wording(f"labels.split.{name}") for name, split in card.splits.items() if not split.documents]
     if empty:
-        remarks.append(f"{' and '.join(empty)} got no document: a study needs more of them, or smaller ones (--documents paragraph)")
+        remarks.append(wording("commands.prepare.empty", splits=wording("commands.prepare.and").join(empty)))
     return remarks
 
 

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from analysis.text.wording import read_wording
 from hikaku.commands.options import AsJson, State, print_json
 from hikaku.study.origins import Origins, load_origins
 from records.folders import CONFIG_FILE, DATA_FOLDER, ORIGINS_FILE, RESULT_FILE
@@ -28,6 +29,9 @@ from trainables.config import TrialConfig
 
 JUDGED = "eval/perplexity"
 TIMED = ("efficiency/", "convergence/seconds", "test/", "scaled/")  # of the machine and its load, or measured after training
+
+
+COLUMNS = ("metric", "recorded", "again", "difference")
 
 
 @dataclass(frozen=True)
@@ -183,17 +187,19 @@ def _compare_facts(before: Result, again: Result) -> dict[str, tuple[str, str]]:
 
 def print_rerun(done: Rerun, console: Console | None = None) -> None:
     """Print every metric before and again, what changed on the machine, and the verdict."""
-    console = console or Console(soft_wrap=True)
-    table = Table("metric", "recorded", "again", "relative difference", box=None, pad_edge=False)
+    console, wording = console or Console(soft_wrap=True), read_wording()
+    table = Table(*(wording(f"commands.repro.column.{name}") for name in COLUMNS), box=None, pad_edge=False)
     for name, value in done.before.items():
         if name.startswith(("eval/", "retention/", "divergence/")):
             table.add_row(name, f"{value:.10g}", f"{done.again.get(name, math.nan):.10g}", f"{done.difference(name):.1e}")
     console.print(table)
-    console.print(f"losses of the curve: at most {done.curve:.1e} apart", highlight=False)
+    console.print(wording("commands.repro.curve", apart=f"{done.curve:.1e}"), highlight=False)
     for fact, (then, now) in done.changed.items():
-        console.print(f"{fact}: {then or 'not recorded'}, now {now or 'not known'}", highlight=False, markup=False)
-    verdict = "the same" if done.is_same else "not the same"
-    console.print(f"{done.uid}: {verdict} final perplexity, within {done.tolerance:g}", highlight=False)
+        before = then or wording("commands.repro.not_recorded")
+        changed = wording("commands.repro.changed", fact=fact, then=before, now=now or wording("commands.repro.not_known"))
+        console.print(changed, highlight=False, markup=False)
+    verdict = wording("commands.repro.same" if done.is_same else "commands.repro.other", uid=done.uid, tolerance=done.tolerance)
+    console.print(verdict, highlight=False)
 
 
 def repro(  # noqa: PLR0913, PLR0917

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.text.wording import read_wording
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.search.progress import render_table
 from hikaku.study.study import Study
@@ -44,7 +45,8 @@ def print_status(status: StudyStatus, console: Console | None = None) -> None:
     if status.trials:
         console.print(render_table(status.study, status.trials, None))
     else:
-        console.print(f"{status.study.name}: not begun; its state would lie in {status.folder}", highlight=False)
+        line = read_wording()("commands.status.not_begun", study=status.study.name, folder=status.folder)
+        console.print(line, highlight=False)
 
 
 def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.study.folder import load_identity, lock_study, prepare_texts
 from hikaku.study.study import Study
 from records.folders import DATA_FOLDER
 from records.refusals import refuse_name
 from trainables.corpora.language.scripts import SCRIPTS
+from trainables.corpora.sources import SPLITS
 from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, split_folder
 from trainables.models.source import resolve_model
 
@@ -121,40 +123,47 @@ def print_view(view: TokenView, console: "Console") -> None:
     """Print the sample: colours and signs say the same."""
     from rich.text import Text
 
+    wording = read_wording()
+
     def line(*parts: str | tuple[str, str]) -> None:
         console.print(Text.assemble(*parts), highlight=False, soft_wrap=True)
 
-    line(f"{view.study}: {view.blocks:,} blocks of {view.sequence_length:,} tokens")
-    line(f"{view.train_tokens:,} tokens are trained in one pass, {view.padding_share:.1%} of the blocks is padding")
-    line(f"token stream {view.train_digest}")
-    line("Whether attention stays within a document is tried on each trial's model and stands in its run: `attention`.")
+    def padding(count: int) -> str:
+        return wording("commands.tokens.padding", count=count)
+
+    line(wording("commands.tokens.blocks", study=view.study, blocks=view.blocks, length=view.sequence_length))
+    line(wording("commands.tokens.trained_share", tokens=view.train_tokens, padding=view.padding_share))
+    line(wording("commands.tokens.stream", digest=view.train_digest))
+    line(wording("commands.tokens.attention"))
     line("")
-    line(("trained", STYLES["trained"]), "  ", ("⟦given, without loss⟧", STYLES["given"]), "  ", ("[padding]", STYLES["padding"]))
-    line(f"│ stands between two tokens, ▶ before a document (positions count from 0 there), {UNFINISHED} for a part of a character")
+    given, trained = wording("commands.tokens.given"), wording("commands.tokens.trained")
+    line((trained, STYLES["trained"]), "  ", (f"⟦{given}⟧", STYLES["given"]), "  ", (wording("commands.tokens.filling"), STYLES["padding"]))
+    line(wording("commands.tokens.signs", unfinished=UNFINISHED))
     line("")
-    line((f"block {view.block}: {view.block_documents} documents", "bold"))
+    line((wording("commands.tokens.block", block=view.block, documents=view.block_documents), "bold"))
     for passage in view.trained:
-        console.print(_render(passage), highlight=False)
+        console.print(_render(passage, wording), highlight=False)
     if (more := view.block_documents - len(view.trained)) > 0:
-        line((f"… {more} more documents", STYLES["padding"]))
-    line((f"[padding × {view.block_padding}]", STYLES["padding"]))
+        line((wording("commands.tokens.more", count=more), STYLES["padding"]))
+    line((padding(view.block_padding), STYLES["padding"]))
     line("")
-    line((f"{view.set}, rows of the validation split: what is not given is measured, and the end of a text is not", "bold"))
+    line((wording("commands.tokens.rows", set=view.set), "bold"))
     for passage in view.evaluated:
-        console.print(_render(passage), highlight=False)
+        console.print(_render(passage, wording), highlight=False)
     line("")
-    _print_fertility(view, console)
+    _print_fertility(view, console, wording)
 
 
-def _print_fertility(view: TokenView, console: "Console") -> None:
+def _print_fertility(view: TokenView, console: "Console", wording: Wording) -> None:
     from rich.table import Table
 
-    console.print("Tokens per character; by script, of the validation split: a token is shared evenly over its bytes", soft_wrap=True)
+    console.print(wording("commands.tokens.fertility"), soft_wrap=True)
     table = Table("", *view.fertility, box=None, pad_edge=False)
     measured = [fertility.splits | fertility.scripts for fertility in view.fertility.values()]
-    for name in ("train", "validation", "test", *SCRIPTS):
+    labels = {name: wording(f"labels.split.{name}") for name in SPLITS} | {name: wording(f"labels.class.{name}") for name in SCRIPTS}
+    for name, label in labels.items():
         if any(name in each for each in measured):
-            table.add_row(name, *(f"{each[name]:.3f}" if name in each else "–" for each in measured))
+            table.add_row(label, *(f"{each[name]:.3f}" if name in each else "–" for each in measured))
     console.print(table)
 
 
@@ -180,10 +189,11 @@ def _sample_block(data: Path, tokenizer: "Tokenizer") -> tuple[int, list[Passage
     block = int(np.lexsort((-counts, padding == 0))[0])
     used = targets.shape[1] - int(padding[block])
     starts = np.flatnonzero(begins[block, :used]).tolist()
-    passages: list[Passage] = []
+    wording, passages = read_wording(), list[Passage]()
     for number, (first, after) in enumerate(zip(starts, [*starts[1:], used], strict=True), start=1):
         tokens = _read(inputs[block, first:after], targets[block, first:after], tokenizer, "trained")
-        passages.append(Passage(f"document {number}" + ", continued" * (tokens[0].id != tokenizer.start), tokens))
+        key = "commands.tokens.document" if tokens[0].id == tokenizer.start else "commands.tokens.continued"
+        passages.append(Passage(wording(key, number=number), tokens))
     return block, passages, int(padding[block])
 
 
@@ -231,7 +241,7 @@ def _measure_fertility(card: Card, data: Path, name: str) -> Fertility:
     )
 
 
-def _render(passage: Passage) -> "Text":
+def _render(passage: Passage, wording: Wording) -> "Text":
     """Return a passage in colours and in signs: what is given stands in brackets, and the middle of what is long is left out."""
     from rich.text import Text
 
@@ -242,12 +252,12 @@ def _render(passage: Passage) -> "Text":
         text.append(opening, STYLES[state])
         if len(shown) > HEAD + TAIL:
             _append(text, shown[:HEAD], STYLES[state])
-            text.append(f" … {len(shown) - HEAD - TAIL} tokens … ", STYLES["padding"])
+            text.append(f" {wording('commands.tokens.left_out', count=len(shown) - HEAD - TAIL)} ", STYLES["padding"])
             shown = shown[-TAIL:]
         _append(text, shown, STYLES[state])
         text.append(closing, STYLES[state])
     if passage.padding:
-        text.append(f" [padding × {passage.padding}]", STYLES["padding"])
+        text.append(f" {wording('commands.tokens.padding', count=passage.padding)}", STYLES["padding"])
     return text
 
 

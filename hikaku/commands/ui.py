@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis.text.wording import read_wording
 from hikaku.commands.options import Overrides, State, find_study_store, read_study
 from records.folders import TRIALS_DATABASE
 from records.refusals import Refusal
@@ -21,7 +22,8 @@ HERE = "127.0.0.1"
 def open_mlflow(uri: str, study: str | None = None, port: int = 5000) -> int:
     """Serve MLflow's pages, those of a study first where one is named; return the server's exit code."""
     experiment = find_experiment(uri, study) if study else None
-    typer.echo(f"MLflow: http://{HERE}:{port}" + (f"/#/experiments/{experiment}/runs" if experiment else ""))
+    page = f"http://{HERE}:{port}" + (f"/#/experiments/{experiment}/runs" if experiment else "")
+    typer.echo(read_wording()("commands.ui.mlflow", page=page))
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HERE, "--port", str(port), "--workers", "1"]
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(command, check=False).returncode
@@ -38,7 +40,7 @@ def open_dashboard(folder: Path, storage: str | None, port: int = 8080) -> int:
         raise ValueError("--optuna: optuna-dashboard is not installed; `pip install 'hikaku[dashboard]'` brings it")
     url = storage or _read_only(folder / TRIALS_DATABASE)
     serve: Any = resolve_name("optuna_dashboard:run_server")
-    typer.echo(f"optuna-dashboard: http://{HERE}:{port}")
+    typer.echo(read_wording()("commands.ui.optuna", page=f"http://{HERE}:{port}"))
     with contextlib.suppress(KeyboardInterrupt):
         serve(url, host=HERE, port=port)
     return 0

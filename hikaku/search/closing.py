@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from analysis.text.wording import read_wording
 from records.files import append_line, write_file
 from records.folders import OPENINGS_FILE, SAMPLES_FILE
 from records.metrics import mean_of
@@ -16,9 +17,11 @@ EVALUATION_SHARE = "efficiency/evaluation_share"
 
 def answer_lines(folder: Path, base: RunId, judged: Mapping[str, Sequence[RunId]]) -> list[str]:
     """Return a table in lines of text: what the test split says of the base and of each arm, the mean where it has several runs."""
-    columns = {"base": _mean_metrics(folder, [base])}
+    wording = read_wording()
+    columns = {wording("labels.side.base"): _mean_metrics(folder, [base])}
     for arm, runs in judged.items():
-        columns[f"best {arm}" if len(runs) == 1 else f"{arm}, mean of {len(runs)}"] = _mean_metrics(folder, runs)
+        key = "labels.side.best" if len(runs) == 1 else "search.closing.mean"
+        columns[wording(key, arm=arm, count=len(runs))] = _mean_metrics(folder, runs)
     measured = dict.fromkeys(name for metrics in columns.values() for name in metrics)
     names = [name for name in measured if name.startswith("test/") and name.count("/") < 3]  # those by class of text are the report's
     if not names:

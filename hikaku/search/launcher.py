@@ -13,6 +13,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.search.closing import answer_lines, read_openings
 from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, share_of
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
@@ -86,6 +87,7 @@ class Launch:
     address: str | None
     say: Say
     stack: contextlib.ExitStack  # holds the cluster open
+    wording: Wording = field(default_factory=read_wording)
     _share: Share | None = None
 
     def run(self) -> StudySummary:
@@ -95,7 +97,7 @@ class Launch:
         if not (standing.is_done() and self._is_opened(standing)):
             refuse_other_workers(standing, self.folder)
             return self._search(setting)
-        self.say(f"{self.study.name}: all trials have ended; nothing to run")
+        self.say(self.wording("search.launcher.done", study=self.study.name))
         unwritten = Referee(self.study, setting).close(finished=True)  # which writes what MLflow may lack
         return self._conclude(standing.snapshot(), standing.best(), [], unwritten)
 
@@ -114,7 +116,7 @@ class Launch:
         card = prepare_texts(study, model.folder, self.folder, self.say)
         save_identity(self.folder, identity)
         save_origins(self.folder, study)
-        self.say(f"{study.name}: precision {precision}, state in {self.folder}")
+        self.say(self.wording("search.launcher.begun", study=study.name, precision=precision, folder=self.folder))
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
         return Setting(self.folder, model.folder, self.folder / DATA_FOLDER, precision, self._tracking_uri(), tags, dict(digests))
@@ -159,7 +161,7 @@ class Launch:
             search.run()
         except KeyboardInterrupt:
             interrupted = True
-            self.say(f"{self.study.name}: interrupted; the same command goes on from here")
+            self.say(self.wording("search.launcher.interrupted", study=self.study.name))
         rows, best, correlations = (search.ask(method) for method in ("snapshot", "best", "correlations"))
         unwritten = search.ask("close", finished=not interrupted, patience=5 if interrupted else 60)
         return self._conclude(rows, best, correlations, unwritten, interrupted=interrupted)
@@ -183,7 +185,8 @@ class Launch:
     ) -> StudySummary:
         openings = read_openings(self.folder)
         answer = [] if interrupted else answer_lines(self.folder, self.study.id.base, choose_judged(best, openings))
-        lines = [*map(str, correlations), *answer, *([unwritten] if unwritten else [])]
+        ranked = [_tell_correlation(correlation, self.wording) for correlation in correlations]
+        lines = [*ranked, *answer, *([unwritten] if unwritten else [])]
         for line in lines:
             self.say(line)
         outcomes = {word.value: sum(row.outcome == word for row in rows) for word in Outcome}
@@ -199,13 +202,25 @@ class Launch:
         path, found = report.write(self.folder), report.findings
         knees = (knee for knee in found.knees if knee.seeds > 1)  # an ordinary search has one seed a rank, and no ablation
         if found.verdict is not None:
-            self.say(tell_verdict(found.verdict, report.wording))
+            self.say(tell_verdict(found.verdict, self.wording))
         for knee in knees:
-            self.say(tell_knee(knee, report.wording))
+            self.say(tell_knee(knee, self.wording))
         for ablation in found.ablations:
-            self.say(tell_ablation(ablation, report.wording))
-        self.say(f"report: {path}")
+            self.say(tell_ablation(ablation, self.wording))
+        self.say(self.wording("search.launcher.report", path=path))
         return path
+
+
+def _tell_correlation(correlation: RankCorrelation, wording: Wording) -> str:
+    """Return how well a rung ranked an arm's trials, in a line."""
+    spearman = correlation.spearman
+    return wording(
+        "search.launcher.correlation",
+        arm=correlation.arm,
+        tokens=f"{correlation.tokens:,}",
+        value=wording("search.launcher.too_few") if spearman is None else f"{spearman:.2f}",
+        trials=correlation.trials,
+    )
 
 
 def _digest(digests: Mapping[str, str]) -> str:

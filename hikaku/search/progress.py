@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.study.study import Study
 from records.results import Outcome, Result, TrialStatus
 from records.run_id import RunId
@@ -21,6 +22,10 @@ COLOURS = {
     Outcome.DIVERGED: "red",
     Outcome.FAILED: "red",
 }
+
+
+COLUMNS = ("arm", "trial", "rung", "perplexity", "speed", "outcome")
+WORDS = ("arm", "outcome")  # columns that hold no numbers
 
 
 class LiveTable:
@@ -61,27 +66,22 @@ class LiveTable:
 
 def render_line(row: TrialStatus) -> str:
     """Return one trial as one plain line."""
-    speed = "" if row.tokens_per_second is None else f", {row.tokens_per_second:,.0f} tokens/s"
-    perplexity = "" if row.perplexity is None else f", perplexity {row.perplexity:.4g}"
-    return f"{row.uid}: {row.outcome or 'running'}, {row.tokens:,} tokens{perplexity}{speed}"
+    return _tell(row.uid, row.outcome, row.tokens, row.perplexity, speed=row.tokens_per_second)
 
 
 def describe_replicate(result: Result) -> str:
     """Return how the training of a finalist with another seed ended, as one plain line."""
-    perplexity = f", perplexity {result.metrics['eval/perplexity']:.4g}" if "eval/perplexity" in result.metrics else ""
-    return f"{result.uid}: {result.outcome}, {result.tokens:,} tokens{perplexity}{f' ({result.reason})' if result.reason else ''}"
+    return _tell(result.uid, result.outcome, result.tokens, result.metrics.get("eval/perplexity"), reason=result.reason)
 
 
 def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) -> Table:
     """Return the table of all started trials."""
-    all_trials = study.budget.trials * len(study.arms)
-    ended = sum(row.outcome is not None for row in rows)
-    when = "" if left is None else f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
-    table = Table(title=f"{study.name}: {ended} of {all_trials} trials ended{when}", title_justify="left")
-    table.add_column("arm")
-    for name in ("trial", "rung", "perplexity", "tokens/s"):
-        table.add_column(name, justify="right")
-    table.add_column("outcome")
+    wording = read_wording()
+    planned, ended = study.budget.trials * len(study.arms), sum(row.outcome is not None for row in rows)
+    title = wording("search.progress.title", study=study.name, ended=ended, all=planned, left=_tell_left(left, wording))
+    table = Table(title=title, title_justify="left")
+    for name in COLUMNS:
+        table.add_column(wording(f"search.progress.column.{name}"), justify="left" if name in WORDS else "right")
     for row in rows:
         colour = COLOURS[row.outcome] if row.outcome else "cyan"
         table.add_row(
@@ -90,9 +90,38 @@ def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) 
             "" if row.rung is None else f"{row.rung:,}",
             "" if row.perplexity is None else f"{row.perplexity:.4g}",
             "" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}",
-            f"[{colour}]{row.outcome or 'running'}[/{colour}]",
+            f"[{colour}]{_name_outcome(row.outcome, wording)}[/{colour}]",
         )
     return table
+
+
+def _tell(  # noqa: PLR0913
+    uid: str, outcome: Outcome | None, tokens: int, perplexity: float | None, *, speed: float | None = None, reason: str = ""
+) -> str:
+    """Return how a run is, or how it ended, as one plain line; what is not known is left out."""
+    wording = read_wording()
+    return wording(
+        "search.progress.line",
+        uid=uid,
+        outcome=_name_outcome(outcome, wording),
+        tokens=f"{tokens:,}",
+        perplexity="" if perplexity is None else wording("search.progress.perplexity", value=f"{perplexity:.4g}"),
+        speed="" if speed is None else wording("search.progress.speed", value=f"{speed:,.0f}"),
+        reason=wording("search.progress.reason", reason=reason) if reason else "",
+    )
+
+
+def _tell_left(seconds: float | None, wording: Wording) -> str:
+    """Return about how long the trials to come will take, in minutes from a minute and a half on; empty where nothing says."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return wording("search.progress.seconds", count=f"{seconds:.0f}")
+    return wording("search.progress.minutes", count=f"{seconds / 60:.0f}")
+
+
+def _name_outcome(outcome: Outcome | None, wording: Wording) -> str:
+    return wording(f"labels.outcome.{outcome or 'running'}")
 
 
 def estimate_left(study: Study, rows: Sequence[TrialStatus], seconds: float) -> float | None:

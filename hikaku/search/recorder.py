@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from analysis.text.wording import read_wording
 from records.run_id import RunId
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Recorder:
         self._changed: dict[RunId, None] = {}  # an ordered set
         self._wake = threading.Condition()
         self._closing = False
-        self._problem = "it has not answered yet"
+        self._problem = read_wording()("search.recorder.silent")
         self._thread = threading.Thread(target=self._write_for_ever, name="recorder", daemon=True)
         self._thread.start()
 
@@ -52,7 +53,8 @@ class Recorder:
         self._thread.join(patience)
         if not self._thread.is_alive():
             return ""
-        return f"MLflow at {self._uri} still lacks {len(self._changed) or 1} runs ({self._problem}); running the study again writes them"
+        lacking = len(self._changed) or 1  # the one being written is in no list
+        return read_wording()("search.recorder.unwritten", uri=self._uri, count=lacking, problem=self._problem)
 
     def _write_for_ever(self) -> None:
         tracker: Tracker | None = None

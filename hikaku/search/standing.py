@@ -29,10 +29,6 @@ class RankCorrelation:
     trials: int
     spearman: float | None  # None with fewer than three completed trials, or when all values are equal
 
-    def __str__(self) -> str:
-        value = "too few completed trials to say" if self.spearman is None else f"{self.spearman:.2f}"
-        return f"{self.arm}: rank correlation (Spearman) of the rung at {self.tokens:,} tokens with the end: {value} (n = {self.trials})"
-
 
 @dataclass(frozen=True)
 class Standing:

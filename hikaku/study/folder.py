@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from analysis.text.wording import read_wording
 from hikaku.study.study import Study
 from records.files import hold, sweep, write_file
 from records.folders import DATA_FOLDER, OPENINGS_FILE, ORIGINS_FILE, SAMPLES_FILE, STUDY_FILE, STUDY_LOCK
-from trainables.corpora.tokens.folder import Card
+from trainables.corpora.tokens.folder import Card, SetCard
 from trainables.corpora.tokens.writing import prepare_data
 
 
@@ -45,4 +46,9 @@ def prepare_texts(study: Study, model_folder: Path, folder: Path, say: Callable[
     """
     begun = load_identity(folder) is not None
     length = study.training.batch.sequence_length
-    return prepare_data(study.data, model_folder, length, folder / DATA_FOLDER, progress=say, replace=not begun)
+
+    def tell(name: str, card: SetCard) -> None:
+        tokens = sum(count.tokens for count in card.splits.values())
+        say(read_wording()("study.folder.prepared", set=name, used=card.used, read=card.read, tokens=tokens))
+
+    return prepare_data(study.data, model_folder, length, folder / DATA_FOLDER, progress=tell, replace=not begun)

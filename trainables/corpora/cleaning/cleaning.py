@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from records.files import build_folder, hold_place, sweep, write_file
 from records.refusals import Refusal
@@ -31,7 +31,8 @@ from trainables.corpora.sources import CLEAN_CARD, SPLITS, SplitName, SplitShare
 
 NOT_STATED = "not stated"
 NO_QUESTION = "no question can be made of it"
-Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
+Stage = Literal["reading", "comparing_documents", "comparing_splits", "writing"]
+Progress = Callable[[Stage, float, Mapping[str, object]], None]  # what is done, the share of it that is done, and of what: file, documents
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def prepare_folder(
     destination: Path,
     preparation: Preparation,
     licences: Mapping[str, str],
-    progress: Progress = lambda what, share: None,
+    progress: Progress = lambda stage, share, facts: None,
 ) -> CleanCard:
     """Write the clean folder, complete or absent, and return its card.
 
@@ -99,9 +100,9 @@ def prepare_folder(
     account = Account()
     entries = list(_read_sources(sources, preparation, account, progress))
     if not preparation.keep_duplicates:
-        progress("comparing documents", 0)
+        progress("comparing_documents", 0, {})
         entries = _drop_duplicates(entries, account)
-    progress("comparing splits", 0)
+    progress("comparing_splits", 0, {})
     splits = split_by_content(entries, preparation.split)
     _part_overlaps(splits, preparation, account)
     pairs = _make_questions(splits, account) if preparation.questions else None
@@ -130,7 +131,7 @@ def prepare_folder(
         digest=hashlib.sha256("\0".join(listings.values()).encode()).hexdigest(),
     )
     assert card.balances, "a document is unaccounted for"
-    progress("writing", 1)
+    progress("writing", 1, {})
     _write(destination, listings, card)
     return card
 
@@ -175,7 +176,7 @@ def _read_sources(sources: Mapping[str, Path], preparation: Preparation, account
             file_label = label if path.is_file() else f"{label}/{file.relative_to(root)}"
             for document in _read_file(file, file_label, preparation, account):
                 if account.read % 1000 == 1:  # often enough to be seen, too seldom to cost time
-                    progress(f"reading {file.name}: {account.read:,} documents", bytes_done / bytes_of_all)
+                    progress("reading", bytes_done / bytes_of_all, {"file": file.name, "documents": account.read})
                 if entry := _clean(document, file, name, preparation, account):
                     yield entry
             bytes_done += file.stat().st_size

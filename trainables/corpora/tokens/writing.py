@@ -13,7 +13,7 @@ from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, SetCa
 from trainables.corpora.tokens.tokenizer import Encoded, Tokenizer, encode_splits, load_text_tokenizer
 
 EVALUATED: tuple[Split, ...] = ("validation", "test")
-Progress = Callable[[str], None]
+Progress = Callable[[str, SetCard], None]  # is told each set's name and card
 
 
 def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
@@ -35,7 +35,7 @@ def prepare_data(  # noqa: PLR0913
 ) -> Card:
     """Write the prepared folder, complete or absent, and return its card; a folder that is already there is only checked.
 
-    `progress` is called with a line of text for each set; `replace` makes a folder anew that was prepared from something else. Raises
+    `progress` is called with the name and the card of each set; `replace` makes a folder anew that was prepared from something else. Raises
     ValueError for texts that cannot be read, sets of which none is adapted to, a tokenizer without a token that ends a text, or,
     unless it is replaced, such a folder.
     """
@@ -53,7 +53,7 @@ def prepare_data(  # noqa: PLR0913
                 other = "other texts, another tokenizer or another sequence length"
                 raise ValueError(f"{destination}: was prepared from {other}; remove it first")
         with build_folder(destination, replaces=replace) as building:
-            card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda line: None))
+            card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda name, card: None))
             write_file(building / CARD_FILE, card.model_dump_json(indent=1))
     return card
 
@@ -110,8 +110,7 @@ def _write_folder(  # noqa: PLR0913, PLR0917
         for split in EVALUATED:
             _write_split(split_folder(folder, name, split), chosen[split], tokenizer, sequence_length)
         training += chosen.get("train", [])
-        tokens = sum(count.tokens for count in cards[name].splits.values())
-        progress(f"{name}: {cards[name].used:,} of {cards[name].read:,} documents, {tokens:,} tokens")
+        progress(name, cards[name])
     packed = _write_blocks(folder, training, sequence_length)
     return Card(sequence_length=sequence_length, tokenizer_digest=tokenizer.digest, request=request, sets=cards, **packed)
 
