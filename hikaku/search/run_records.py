@@ -183,7 +183,18 @@ def _describe(study: Study) -> dict[str, str]:
     told = {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
     if study.finalists:
         told["margin"] = f"{study.finalists.margin:g}"
-    return told | ({"weights": json.dumps(study.weights)} if study.weights else {})
+    if study.weights:
+        told["weights"] = json.dumps(study.weights)
+    return told | _name_sides(study)
+
+
+def _name_sides(study: Study) -> dict[str, str]:
+    """Return which methods the report compares: the study's first two, the one that leaves the base's weights as they are first."""
+    methods = list(dict.fromkeys(arm.method for arm in study.arms.values()))[:2]
+    if len(methods) < 2:
+        return {}
+    challenger, reference = sorted(methods, key=lambda method: not METHODS[method].freezes_base)
+    return {"challenger": challenger, "reference": reference}
 
 
 def _shown_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ TRIALS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )
+SHOWN_ELSEWHERE = ("outcome", "description", "challenger", "reference")  # facts of the study's run that provenance leaves out
 
 
 def samples(findings: Findings, wording: Wording) -> Section | None:
@@ -67,7 +68,7 @@ def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> t
 def provenance(findings: Findings, wording: Wording) -> Section:
     """Return where the numbers come from: the store, the texts, the model, the versions."""
     shown = [run for run in (findings.runs.parent, findings.runs.base) if run]
-    tags = {name: value for run in shown for name, value in run.facts.items() if name not in ("outcome", "description")}
+    tags = {name: value for run in shown for name, value in run.facts.items() if name not in SHOWN_ELSEWHERE}
     told = (
         wording("report.provenance.mlflow", study=findings.runs.name, uri=findings.runs.uri),
         wording("report.provenance.texts"),

@@ -120,10 +120,12 @@ def test_an_objective_of_ones_own_is_a_metric_of_the_trial(tmp_path: Path) -> No
     study = make_study(
         tmp_path, objectives=[{"function": "tests.hikaku.search.test_referee:own_objective"}], budget={"trials": 1, "tokens": 900}
     )
+    study = study.model_copy(update={"arms": dict(reversed(study.arms.items()))})
     uri = create_store(tmp_path)
     referee = Referee(study, set_up(tmp_path, uri))
     run_all(referee)
     assert referee.close(finished=True) == ""
     runs = read_study_runs("small", uri)
-    assert runs.parent.tags["objective"] == "own/objective"
+    assert runs.objective == "own/objective"
+    assert runs.sides == ("lora", "full")  # full stands first in the study, but LoRA leaves the base as it is
     assert all(run.metrics["own/objective"] == pytest.approx(2 * run.metrics["eval/perplexity"]) for run in runs.trials)
