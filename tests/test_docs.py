@@ -1,4 +1,4 @@
-"""What the pages of docs/ quote of the code is there."""
+"""What the pages of docs/ quote of the code is there, and so is what they link to."""
 
 import ast
 import re
@@ -50,6 +50,14 @@ def test_every_message_that_the_page_of_troubles_quotes_exists(said: set[str]) -
     quoted = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
     assert len(quoted) >= 8
     assert [message for message in quoted if not is_said(message, said)] == []
+
+
+def test_every_link_between_files_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))]
+    inner = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"[a-z]+:", link) and not link.startswith("#")]
+    assert len(inner) > 20
+    assert [f"{page.name}: {link}" for page, link in inner if not (page.parent / link).exists()] == []
 
 
 def test_a_message_that_is_no_longer_said_is_found(said: set[str]) -> None:
