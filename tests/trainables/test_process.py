@@ -8,10 +8,10 @@ import pytest
 import ray
 from safetensors.torch import load_file, save_file
 
-from records.results import Outcome, Result, RungReport, load_result
+from records.results import Outcome, Result, RungReport, hold_run, load_result
 from tests.support.tiny import FULL, LORA, make_config, write_data, write_model
 from trainables.config import TrialConfig
-from trainables.process import Share, ask_actor, conduct, make_torch_trainer, run_jobs
+from trainables.process import Share, ask_actor, conduct, make_torch_trainer, measure, run_jobs
 
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
@@ -113,3 +113,13 @@ def test_a_share_counts_what_fits() -> None:
     assert Share(workers=2, cpus=1, gpus=0, retries=0).fits(cpus=4, gpus=0) == 1  # the trial's own process takes a little
     assert Share(workers=1, cpus=1, gpus=0.5, retries=0).fits(cpus=16, gpus=1) == 2
     assert Share(workers=2, cpus=4, gpus=1, retries=0).fits(cpus=64, gpus=8) == 4
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("records.results.PATIENCE", 0.1)
+    config = make_config(tmp_path)
+    with hold_run(Path(config.folder)):
+        with pytest.raises(TimeoutError, match="another process still holds it"):
+            conduct(config.flatten(), REFEREE, ONE)
+        with pytest.raises(TimeoutError, match="another process still holds it"):
+            measure([("base", config.model_dump(mode="json"))], ONE)
