@@ -67,6 +67,11 @@ def test_a_method_is_asked_and_not_named_outside_the_methods() -> None:
     assert naming <= MAY_NAME_A_METHOD, "ask the method for what differs, as trainables/methods/method.py declares it"
 
 
+def test_the_id_of_a_run_is_taken_apart_and_put_together_in_one_module() -> None:
+    assert [str(place) for place in this_house().find_uid_parsers()] == []
+    assert [str(place) for place in this_house().find_uid_makers()] == []
+
+
 def test_no_folder_is_a_hallway() -> None:
     flat = this_house().count_flat_modules()
     assert {package: count for package, count in flat.items() if count > MOST_MODULES and package != "hikaku.commands"} == {}
@@ -105,7 +110,7 @@ def test_a_crooked_house_is_seen(crooked: House) -> None:
     assert len([edge for edge in crooked.imports if beside.breaks(edge)]) == 2
 
 
-def test_named_methods_and_parsed_uids_are_seen(tmp_path: Path) -> None:
+def test_named_methods_and_uids_handled_by_hand_are_seen(tmp_path: Path) -> None:
     (tmp_path / "room").mkdir()
     lines = [
         'a = method.name == "lora" or method.name == "full"',
@@ -116,8 +121,13 @@ def test_named_methods_and_parsed_uids_are_seen(tmp_path: Path) -> None:
         'd = run.uid.count("/")',
         'e = [folder for folder in folders if folder.startswith(f"{uid}/")]',
         'f = metric.split("/"), name == "a full name", isinstance(method, Method)',
+        'g = f"{study.name}/base"',
+        'h = f"{self.uid}/{SEED}{index}"',
+        'i = f"{trial}/seed-{index}"',
+        'j = f"{run.uid}: {outcome}", f"test/{name}", f"{study}/{arm}"',
     ]
     (tmp_path / "room" / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
     house = House(tmp_path, ("room",))
     assert [place.line for place in house.find_method_names()] == [1, 2, 3, 5, 7]
     assert [place.line for place in house.find_uid_parsers()] == [9, 10, 11]
+    assert [place.line for place in house.find_uid_makers()] == [11, 13, 14, 15]

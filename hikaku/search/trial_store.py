@@ -75,19 +75,26 @@ def name_optuna_study(study: Study, arm: str) -> str:
 def read_started(study: Study, folder: Path) -> dict[str, list[FrozenTrial]]:
     """Return every arm's started trials by number from the stored state alone, without writing; empty before the first run."""
     path = folder / TRIALS_DATABASE
-    if study.storage is None and not path.exists():
+    if not (path.exists() if study.storage is None else _has_tables(study.storage)):
         return {arm: [] for arm in study.arms}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = study.storage or f"sqlite:///file:{path}?mode=ro&uri=true"
     storage = RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
-    if not sqlalchemy.inspect(storage.engine).has_table("studies"):  # a database of the study's own that nothing was written to yet
-        return {arm: [] for arm in study.arms}
     ids = {stored.study_name: stored._study_id for stored in storage.get_all_studies()}  # pyright: ignore[reportPrivateUsage]
     started: dict[str, list[FrozenTrial]] = {}
     for arm in study.arms:
         optuna_id = ids.get(name_optuna_study(study, arm))
         started[arm] = [] if optuna_id is None else storage.get_all_trials(optuna_id, deepcopy=False, states=STARTED)
     return started
+
+
+def _has_tables(url: str) -> bool:
+    """Return whether a database of the study's own holds what Optuna keeps; it holds nothing before the first run."""
+    engine = sqlalchemy.create_engine(url)
+    try:
+        return sqlalchemy.inspect(engine).has_table("studies")
+    finally:
+        engine.dispose()
 
 
 # -- what is kept of a trial -----------------------------------------------------------------------------------

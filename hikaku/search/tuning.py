@@ -40,8 +40,9 @@ class Search:
         self._actor = actor.options(name=self.referee, num_cpus=0, scheduling_strategy=here).remote(study, setting)
 
     def ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Return what the referee answers."""
-        return ask_actor(self.referee, method, *arguments, **named)
+        """Return what the referee answers. Raises ray.exceptions.RayError, which names the cause, where it could not be opened."""
+        get: Any = ray.get
+        return get(getattr(self._actor, method).remote(*arguments, **named))
 
     def run(self) -> None:
         """Do everything the study still lacks: the base, the trials, the test split."""

@@ -1,13 +1,10 @@
 """A uid is parsed and put together in one place: what its parts are, where a run lies, what stands above it."""
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from records.run_id import RunId
-from tests.support.tree import ROOT
 
 STUDY = RunId.of_study("s")
 TRIAL = STUDY.trial("lora", 3)
@@ -67,36 +64,3 @@ def test_parents_come_first_and_numbers_count_as_numbers() -> None:
 def test_what_is_no_uid_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r"^uid: got .*; allowed: study, study/base, study/arm/number, or study/arm/number/seed-N$"):
         RunId.parse(text)
-
-
-PACKAGES = ("hikaku", "records", "search_spaces", "trainables", "analysis")
-TAKES_APART = {"split", "rsplit", "partition", "rpartition", "count", "startswith", "endswith", "removeprefix", "removesuffix"}
-
-
-def find_uid_handling(code: str) -> Iterator[str]:
-    """Yield each expression that takes what is called a uid apart, or puts one together from its parts."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TAKES_APART:
-            if "uid" in ast.unparse(node.func.value):
-                yield ast.unparse(node)
-        elif isinstance(node, ast.JoinedStr):
-            for part, follower in zip(node.values, [*node.values[1:], ast.Constant("")], strict=True):
-                text = follower.value if isinstance(follower, ast.Constant) else ""
-                is_uid = isinstance(part, ast.FormattedValue) and "uid" in ast.unparse(part) and str(text).startswith("/")
-                if is_uid or text in ("/base", "/seed-", "seed-"):
-                    yield ast.unparse(node)
-
-
-def test_uids_are_taken_apart_and_put_together_in_one_place() -> None:
-    handling: dict[str, list[str]] = {}
-    for path in (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))):
-        found = list(find_uid_handling(path.read_text(encoding="utf-8")))
-        if found:
-            handling[path.relative_to(ROOT).as_posix()] = found
-    assert handling == {}  # RunId parses by a regular expression, and joins parts that have no name of their own
-
-
-def test_handling_of_a_uid_is_recognised() -> None:
-    handling = ["run.uid.split('/')", "uid.count('/') == 2", "f'{study.name}/base'", "f'{uid}/seed-{n}'", "other.startswith(f'{uid}/')"]
-    others = ["metric.split('/')", "f'test/{name}'", "f'{run.uid}: completed'", "f'{study}/{place}'", "uid.replace('/', '-')"]
-    assert [bool(list(find_uid_handling(code))) for code in (*handling, *others)] == [True] * 5 + [False] * 5

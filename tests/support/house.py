@@ -177,6 +177,16 @@ class House:
             if isinstance(node, ast.Call) and _takes_a_uid_apart(node)
         ]
 
+    def find_uid_makers(self) -> list[Place]:
+        """Return where a run's id is put together by hand, outside the module that is there for it."""
+        return [
+            Place(module, node.lineno, self._line(module, node.lineno))
+            for module, tree in self.trees.items()
+            if module != UID_PARSER
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr) and _puts_a_uid_together(node)
+        ]
+
     def find_private_doors(self) -> list[Place]:
         """Return where something private of a library is used: an underscored module, or an attribute that the module does not define."""
         return [
@@ -230,6 +240,16 @@ def _takes_a_uid_apart(call: ast.Call) -> bool:
     return slash and HOLDS_A_UID.search(ast.unparse(call)) is not None
 
 
+def _puts_a_uid_together(text: ast.JoinedStr) -> bool:
+    """Return whether an f-string writes a slash behind what is named as runs' ids are, or the words of an id: `/base`, `seed-`."""
+    for part, follower in zip(text.values, [*text.values[1:], ast.Constant("")], strict=True):
+        behind = str(follower.value) if isinstance(follower, ast.Constant) else ""
+        names_an_id = isinstance(part, ast.FormattedValue) and HOLDS_A_UID.search(ast.unparse(part.value)) is not None
+        if (names_an_id and behind.startswith("/")) or behind in ("/base", "/seed-", "seed-"):
+            return True
+    return False
+
+
 def _defined_names(tree: ast.Module) -> set[str]:
     """Return the functions, classes and attributes that a module itself makes."""
     made = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
@@ -281,6 +301,7 @@ def print_figures(root: Path = ROOT) -> None:
         "imports from a lower room to a higher one, or between rooms side by side": up,
         "lines that name a method, or ask for its class, outside the methods": house.find_method_names(),
         "places that take a run's id apart, outside the parser": house.find_uid_parsers(),
+        "places that put a run's id together, outside the parser": house.find_uid_makers(),
     }
     print(f"modules: {len(house.files) - len(house.packages)} in {len(house.packages)} packages")  # noqa: T201
     print(f"largest flat folder: {largest}, {flat[largest]} modules")  # noqa: T201

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,25 @@ from trainables.corpora.tokens.tokenizer import Encoded, Tokenizer, encode_split
 
 EVALUATED: tuple[Split, ...] = ("validation", "test")
 Progress = Callable[[str, SetCard], None]  # is told each set's name and card
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a prepared folder is made from."""
+
+    sets: Mapping[str, DataSet]
+    texts: Mapping[str, Texts]  # as they were read, by set
+    tokenizer: Tokenizer
+    sequence_length: int
+
+    @property
+    def digest(self) -> str:
+        """Return the hash that a folder's card keeps: a folder with the same one need not be made again."""
+        lines = [
+            f"{name} {data_set.role} {data_set.evaluation_tokens} {data_set.training_tokens} {data_set.system!r} {self.texts[name].digest}"
+            for name, data_set in self.sets.items()
+        ]
+        return hashlib.sha256("\n".join([*lines, self.tokenizer.digest, str(self.sequence_length)]).encode()).hexdigest()
 
 
 def digest_data(sets: Mapping[str, DataSet]) -> dict[str, str]:
@@ -41,19 +61,17 @@ def prepare_data(  # noqa: PLR0913
     """
     if not any(data_set.role == "adapt" for data_set in sets.values()):
         raise Refusal("data", fault="no set has role adapt", allowed="at least one, which is trained and judged on")
-    texts = _read_all(sets)
-    tokenizer = load_text_tokenizer(model_folder)
-    request = _digest_request(sets, texts, tokenizer, sequence_length)
+    request = _Request(sets, _read_all(sets), load_text_tokenizer(model_folder), sequence_length)
     with hold_place(destination):  # whoever asks at the same time waits for the one that prepares
         if (destination / CARD_FILE).exists():
             card = load_card(destination)
-            if card.request == request:
+            if card.request == request.digest:
                 return card
             if not replace:
                 other = "other texts, another tokenizer or another sequence length"
                 raise ValueError(f"{destination}: was prepared from {other}; remove it first")
         with build_folder(destination, replaces=replace) as building:
-            card = _write_folder(building, sets, texts, tokenizer, sequence_length, request, progress or (lambda name, card: None))
+            card = _write_folder(building, request, progress or (lambda name, card: None))
             write_file(building / CARD_FILE, card.model_dump_json(indent=1))
     return card
 
@@ -83,36 +101,25 @@ def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> 
         raise Refusal(f"data.{name}", fault=fault, allowed="texts that are apart, or allow_overlap: true")
 
 
-def _digest_request(sets: Mapping[str, DataSet], texts: Mapping[str, Texts], tokenizer: Tokenizer, sequence_length: int) -> str:
-    used = [f"{name} {s.role} {s.evaluation_tokens} {s.training_tokens} {s.system!r} {texts[name].digest}" for name, s in sets.items()]
-    return hashlib.sha256("\n".join([*used, tokenizer.digest, str(sequence_length)]).encode()).hexdigest()
-
-
-def _write_folder(  # noqa: PLR0913, PLR0917
-    folder: Path,
-    sets: Mapping[str, DataSet],
-    texts: Mapping[str, Texts],
-    tokenizer: Tokenizer,
-    sequence_length: int,
-    request: str,
-    progress: Progress,
-) -> Card:
+def _write_folder(folder: Path, request: _Request, progress: Progress) -> Card:
+    tokenizer, length = request.tokenizer, request.sequence_length
     cards: dict[str, SetCard] = {}
-    training: list[Encoded] = []
-    for name, data_set in sets.items():
+    training: list[Encoded] = []  # of all sets, which are mixed into one sequence of blocks
+    for name, data_set in request.sets.items():
+        texts = request.texts[name]
         try:
-            chosen = encode_splits(data_set, texts[name], tokenizer)
+            chosen = encode_splits(data_set, texts, tokenizer)
         except ValueError as error:
             raise Refusal(f"data.{name}", fault=str(error)) from None
-        cards[name] = _fill_card(data_set, texts[name], chosen)
+        cards[name] = _fill_card(data_set, texts, chosen)
         for split, documents in chosen.items():
             _write_documents(split_folder(folder, name, split), documents, with_stratum=split != "train")
         for split in EVALUATED:
-            _write_split(split_folder(folder, name, split), chosen[split], tokenizer, sequence_length)
+            _write_split(split_folder(folder, name, split), chosen[split], tokenizer, length)
         training += chosen.get("train", [])
         progress(name, cards[name])
-    packed = _write_blocks(folder, training, sequence_length)
-    return Card(sequence_length=sequence_length, tokenizer_digest=tokenizer.digest, request=request, sets=cards, **packed)
+    packed = _write_blocks(folder, training, length)
+    return Card(sequence_length=length, tokenizer_digest=tokenizer.digest, request=request.digest, sets=cards, **packed)
 
 
 def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Sequence[Encoded]]) -> SetCard:
