@@ -1,16 +1,17 @@
-"""The one door for durable writing: whatever is killed at whatever instant leaves the old content, the new, or nothing, never a part.
+"""The one door for durable writing: whoever is killed at whatever instant leaves the old content or the new, never a part.
 
 A file is written beside its place under a name of its own, brought to the disk, renamed, and the folder that now holds it is brought to
 the disk too: without the first a crash of the machine leaves an empty file, without the second the old one. A folder is built the same
 way. What is removed is renamed first, since a folder that is half removed is a part.
 
     .<name>.part, .<name>.part-<eight digits>   a folder, a file on its way to the place <name>
+    .<name>.old                                 a folder that makes room for the one that replaces it
     .<name>.gone                                a folder on its way out
     .<name>.lock                                the lock of a place that stands alone: `hold_place`
 
-Whoever writes holds the lock that protects the place (`records/folders.py` says which), so the first two are leftovers of processes that
-were killed wherever somebody else holds it: `sweep` removes them, and building a folder again removes its own. All are made with the
-modes that the user's umask gives.
+Whoever writes holds the lock that protects the place (`records/folders.py` says which). So whoever holds it next knows that the writer is
+gone, and `sweep` tidies up what it left: it puts back what nothing has replaced, and removes the rest. Files and folders have the modes
+that the user's umask gives.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from typing import Literal
 Operation = Literal["make", "write", "flush", "rename", "remove"]
 Content = str | bytes | Callable[[Path], object]
 
-LEFTOVER = re.compile(r"\.(?P<name>.+)\.(part|gone)(-\w+)*")  # further words are SQLite's, of a database that was being made
+LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<kind>part|old|gone)(-\w+)*")  # further words are SQLite's, of a database that was being made
 NO_FLUSH = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that cannot bring a folder to the disk by itself
 
 
@@ -105,7 +106,7 @@ def build_folder(place: Path, *, replaces: bool = False) -> Generator[Path]:
 def begin_folder(place: Path) -> Path:
     """Return the empty folder in which `place` is built, for those that cannot do it in one block: the workers of a trial."""
     building = building_of(place)
-    _remove_tree(building)
+    sweep(place.parent, place.name)
     make_folder(building)
     return building
 
@@ -122,29 +123,35 @@ def finish_folder(place: Path, *, replaces: bool = False) -> None:
         if not path.is_symlink():
             _flush(path)
     _flush(building)
-    aside = _put_aside(place) if replaces else None
+    if replaces and place.exists():
+        _put_aside(place, "old")
     _rename(building, place)
     _flush(place.parent)
-    if aside is not None:
-        _remove_tree(aside)
+    sweep(place.parent, place.name)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder, if it is there, so that it is there whole or not at all."""
-    aside = _put_aside(folder)
-    if aside is not None:
+    if folder.exists():
+        _put_aside(folder, "gone")
         _flush(folder.parent)
-        _remove_tree(aside)
+        sweep(folder.parent, folder.name)
 
 
 def sweep(folder: Path, *names: str) -> None:
-    """Remove what killed processes left in a folder, of the files and folders named, or of all where none is named.
+    """Tidy up what killed processes left in a folder, of the files and folders named, or of all where none is named.
 
     The caller holds the lock that protects them, so that nobody is writing.
     """
-    leftovers = [(path, LEFTOVER.fullmatch(path.name)) for path in sorted(folder.glob(".*"))]
-    for path, match in leftovers:
-        if match is not None and (not names or match["name"] in names):
+    for path in sorted(folder.glob(".*")):
+        leftover = LEFTOVER.fullmatch(path.name)
+        if leftover is None or (names and leftover["name"] not in names):
+            continue
+        place = folder / leftover["name"]
+        if leftover["kind"] == "old" and not place.exists():
+            _rename(path, place)  # its writer was killed between the two renames: the new one never stood there
+            _flush(folder)
+        else:
             _remove_tree(path)
 
 
@@ -230,22 +237,18 @@ def _rename(path: Path, place: Path) -> None:
     path.rename(place)
 
 
-def _put_aside(folder: Path) -> Path | None:
-    """Return where a folder lies now that its place is free; None where there was none."""
-    if not folder.exists():
-        return None
-    aside = folder.with_name(f".{folder.name}.gone")
-    _remove_tree(aside)
-    before("rename", aside)
-    folder.rename(aside)
-    return aside
+def _put_aside(folder: Path, kind: Literal["old", "gone"]) -> None:
+    """Free a folder's place."""
+    aside = folder.with_name(f".{folder.name}.{kind}")
+    if aside.exists():
+        _remove_tree(aside)
+    _rename(folder, aside)
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a file, or a folder with all in it, of a name that nobody reads; nothing where none is."""
+    """Remove a file, or a folder with all in it, of a name that nobody reads."""
+    before("remove", path)
     if path.is_dir() and not path.is_symlink():
-        before("remove", path)
         shutil.rmtree(path)
-    elif path.exists() or path.is_symlink():
-        before("remove", path)
+    else:
         path.unlink()

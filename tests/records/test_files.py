@@ -64,7 +64,7 @@ def test_a_folder_is_on_the_disk_with_all_in_it_before_it_is_renamed(tmp_path: P
             (building / "model").mkdir()
             (building / "model" / "a.bin").write_text(text)
     renamed = operations.index("rename weights")
-    assert operations.index("rename .weights.gone") < renamed < operations.index("remove .weights.gone")
+    assert operations.index("rename .weights.old") < renamed < operations.index("remove .weights.old")
     assert [done for done in operations[:renamed] if done.startswith("[")][1:] == ["[model]", "[a.bin]", "[.weights.part]"]
     assert operations[renamed + 2] == f"[{tmp_path.name}]"
     assert (place / "model" / "a.bin").read_text() == "new"
@@ -148,6 +148,17 @@ def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     sweep(tmp_path / "never")
+
+
+def test_what_nothing_replaced_is_put_back(tmp_path: Path) -> None:
+    for name in ("weights", ".weights.part", ".weights.old"):
+        write_file(tmp_path / name / "a", name)
+    sweep(tmp_path)
+    assert [(path.parent.name, path.read_text()) for path in tmp_path.glob("*/a")] == [("weights", "weights")]
+    (tmp_path / "weights").rename(tmp_path / ".weights.old")
+    with build_folder(tmp_path / "weights", replaces=True):
+        assert (tmp_path / "weights" / "a").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["weights"]
 
 
 def test_who_holds_a_run_finds_no_leftover_in_it(tmp_path: Path) -> None:

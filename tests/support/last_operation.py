@@ -194,11 +194,12 @@ def put_stand_ins() -> None:
 
     os.fsync = lambda fd: None  # thousands of them take long, and what a killed process wrote the kernel keeps
     module("safetensors.torch", save_file=write_bytes)
-    module("trainables.jobs.export", write_model=write_exported, compare_export=lambda *_: Agreement())
+    written = {"write_model": write_exported, "compare_export": lambda *_, **__: Agreement(), "writes_adapter": lambda *_, **__: True}
+    module("trainables.jobs.export", **written)
     module("hikaku.commands.model_card", CARD_FILE="README.md", render_card=lambda *_: "A card.")
     module("trainables.models.pretraining", pretrain=lambda *arguments, **_: write_weights_into(arguments[3] / "model", "trained"))
     found = SimpleNamespace(uid="small/lora/0", run_id="1", params={}, metrics={"eval/perplexity": 2.0}, facts={}, tags={})
-    saved = SimpleNamespace(config=SimpleNamespace(method=SimpleNamespace(name="lora")), weights=Path(), folder=Path())
+    saved = SimpleNamespace(config=SimpleNamespace(method=None), weights=Path(), folder=Path())
     modules: Any = (export, writing, tracking)
     modules[0].choose_run, modules[0].find_model = lambda *_: found, lambda *_: saved
     modules[1].load_text_tokenizer = lambda _: make_tokenizer()
@@ -270,6 +271,10 @@ def kill_everywhere(name: str, root: Path) -> Report:
         for place, digest in _read_places(killed):
             if digest not in [places.get(place) for places in whole] and not _is_whole_checkpoint(killed / place):
                 report.faults.append(f"before {operation}: {place} is neither old nor new")
+        for folder in [killed, *(path for path in killed.rglob("*") if path.is_dir())]:
+            files.sweep(folder)
+        if lost := whole[0].keys() & whole[1].keys() - dict(_read_places(killed)).keys():
+            report.faults.append(f"before {operation}: lost {lost}")
         write(killed, "new")
         if dict(_read_places(killed)) != whole[1]:
             report.faults.append(f"before {operation}: writing again does not end with the new content")
