@@ -47,6 +47,14 @@ def _tuple(items: Any) -> Any:
 
 Scalar = bool | int | float | str
 Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_tuple)]
+PHRASES = {  # of `describe`
+    "range": "{low:g} to {high:g}",
+    "log": "{low:g} to {high:g} (log)",
+    "steps": "{low:g} to {high:g} in steps of {step:g}",
+    "is": "{name} is {values}",
+    "or": " or ",
+    "when": "{values} when {conditions}",
+}
 MOST_LISTED = 64  # a range of at most so many values is listed value by value
 
 
@@ -281,16 +289,16 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         return tuple(ordered)
 
 
-def describe(parameter: Parameter) -> str:
-    """Return a parameter as a person reads it, e.g. `1e-04 to 5e-03 (log)`."""
+def describe(parameter: Parameter, phrases: Mapping[str, str] = PHRASES) -> str:
+    """Return a parameter as a person reads it, e.g. `1e-04 to 5e-03 (log)`; `phrases` are those of a language, here a refusal's."""
     if isinstance(parameter, Range):
-        extra = " (log)" if parameter.log else f" in steps of {parameter.step:g}" if parameter.step is not None else ""
-        text = f"{parameter.low:g} to {parameter.high:g}{extra}"
+        kind = "log" if parameter.log else "range" if parameter.step is None else "steps"
+        text = phrases[kind].format(low=parameter.low, high=parameter.high, step=parameter.step)
     else:
         text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in parameter.values())
     wanted = {name: each if isinstance(each, tuple) else (each,) for name, each in parameter.when.items()}
-    conditions = ", ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in wanted.items())
-    return f"{text} when {conditions}" if conditions else text
+    conditions = [phrases["is"].format(name=name, values=phrases["or"].join(map(str, values))) for name, values in wanted.items()]
+    return phrases["when"].format(values=text, conditions=", ".join(conditions)) if conditions else text
 
 
 def _plain(parameter: Parameter) -> Any:

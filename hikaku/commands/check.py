@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, print_json, read_study
 from hikaku.study.plan import PARTS, ArmPlan, Plan
-from trainables.models.source import UNKNOWN_UNTIL_FETCHED
+
+WORD = 12  # columns of the word at the left
 
 
 def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
@@ -25,39 +27,50 @@ def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_j
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Print the plan for people."""
+    """Print the plan for people: a word at the left, and what there is to say of it."""
+    wording = read_wording()
 
     def line(word: str, text: str) -> None:
-        console.print(f"{word:<12}{text}", highlight=False, markup=False)
+        console.print(f"{word:<{WORD}}{text}", highlight=False, markup=False)
 
-    length = f"{plan.tokens:,} tokens ({plan.steps:,} steps)"
-    line("study", f"{plan.study}: {plan.trials} trials in {len(plan.arms)} arms, each of {length}, in {plan.precision}")
-    known = f"{plan.parameters:,} parameters" if plan.parameters is not None else "parameters"
-    line("model", f"{plan.model}, {known}" + (f" ({plan.model_note})" if plan.model_note else ""))
-    line("objectives", "; ".join(plan.objectives) + (f", feasible with {', '.join(plan.constraints)}" if plan.constraints else ""))
+    def say(name: str, text: str) -> None:
+        line(wording(f"commands.check.word.{name}"), text)
+
+    what = {"study": plan.study, "trials": plan.trials, "arms": len(plan.arms), "precision": plan.precision}
+    say("study", wording("commands.check.study", **what, tokens=plan.tokens, steps=plan.steps))
+    parameters = "commands.check.model" if plan.parameters is not None else "commands.check.unknown_model"
+    note = wording("commands.check.model_note", note=plan.model_note) if plan.model_note else ""
+    say("model", wording(parameters, model=plan.model, parameters=plan.parameters, note=note))
+    feasible = wording("commands.check.feasible", constraints=", ".join(plan.constraints)) if plan.constraints else ""
+    say("objectives", "; ".join(plan.objectives) + feasible)
     if plan.rungs:
-        line("rungs", f"{', '.join(f'{rung:,}' for rung in plan.rungs)} tokens, compared within {plan.stratum}")
+        say("rungs", wording("commands.check.rungs", rungs=", ".join(f"{rung:,}" for rung in plan.rungs), stratum=plan.stratum))
     for arm in plan.arms:
-        _print_arm(arm, line)
+        line("", "")
+        say(
+            "arm", wording("commands.check.arm", arm=arm.name, method=arm.method, trials=arm.trials, sampler=arm.sampler, starts=arm.starts)
+        )
+        _print_arm(arm, line, wording)
     line("", "")
-    line("disk", UNKNOWN_UNTIL_FETCHED if plan.disk_gib is None else f"{plan.disk_gib:.2f} GiB at most")
+    say("disk", wording("study.plan.lacks.download") if plan.disk_gib is None else wording("commands.check.disk", gib=plan.disk_gib))
     for note in plan.notes:
-        line("note", note)
+        say("note", note)
     for misfit in plan.cannot_fit:
-        line("cannot fit", misfit)
+        say("cannot_fit", misfit)
     if not plan.cannot_fit and plan.parameters is not None:
-        line("fits", "all of it, on this machine, as far as predicted")
+        say("fits", wording("commands.check.fits"))
 
 
-def _print_arm(arm: ArmPlan, line: Callable[[str, str], None]) -> None:
-    line("", "")
-    line("arm", f"{arm.name} (method {arm.method}): {arm.trials} trials by {arm.sampler}, {arm.starts} of them known recipes")
+def _print_arm(arm: ArmPlan, line: Callable[[str, str], None], wording: Wording) -> None:
+    """Print the space of an arm, and a table of the sizes that it allows."""
     for name, values in arm.space.items():
         line("", f"{name:<26}{values}")
     if not arm.sizes:
-        line("", f"parameters and memory: {UNKNOWN_UNTIL_FETCHED}")
+        line("", wording("commands.check.unknown_sizes", unfetched=wording("study.plan.lacks.download")))
         return
-    line("", f"{'GiB of one worker':<22}{'trainable':>15}{'share':>9}" + "".join(f"{part:>13}" for part in PARTS))
+    head = {name: wording(f"commands.check.column.{name}") for name in ("size", "trainable", "share")}
+    parts = "".join(f"{wording(f'commands.check.part.{part}'):>13}" for part in PARTS)
+    line("", f"{head['size']:<22}{head['trainable']:>15}{head['share']:>9}{parts}")
     for size in arm.sizes:
         memory = "".join(f"{size.memory[part]:>13.3f}" for part in PARTS)
         line("", f"{size.label:<22}{size.trainable_parameters:>15,}{size.trainable_share:>9.2%}{memory}")

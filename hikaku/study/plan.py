@@ -9,16 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from analysis.text.wording import Wording, read_wording
 from hikaku.study.machine import GIB, Device, Machine, choose_precision, read_machine
 from hikaku.study.rules import PRECISION
-from hikaku.study.sections import Arm
+from hikaku.study.sections import Arm, Constraint
 from hikaku.study.study import Study
-from search_spaces.grammar import SearchSpace, describe
+from search_spaces.grammar import PHRASES, SearchSpace, describe
 from trainables.config import Precision
 from trainables.corpora.sources import is_here
-from trainables.evaluation.similarity import SIMILARITY_ABSENT
 from trainables.methods import METHODS
-from trainables.models.source import UNKNOWN_UNTIL_FETCHED, ResolvedModel, resolve_model
+from trainables.methods.method import Method
+from trainables.models.source import ResolvedModel, resolve_model
 from trainables.shape import ModelShape
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -83,15 +84,16 @@ class Plan:
 
 def make_plan(study: Study, state: Path) -> Plan:
     """Return the plan of a study whose state would lie under the folder `state`; writes nothing, uses no network."""
+    wording = read_wording()
     model, machine = resolve_model(study.model, fetch=False), read_machine(state)
     precision = _precision(study, machine)
-    arms = tuple(_plan_arm(study, name, arm, model, precision) for name, arm in study.arms.items())
+    arms = tuple(_plan_arm(study, name, arm, model, precision, wording) for name, arm in study.arms.items())
     batch = study.training.batch
     disk = _disk(study, arms, model.shape, precision) / GIB if model.shape else None
     return Plan(
         study=study.name,
         model=study.model.name,
-        model_note=model.note,
+        model_note=wording(f"study.plan.lacks.{model.lacks}") if model.lacks else "",
         parameters=model.shape.parameters() if model.shape else None,
         precision=precision,
         trials=study.budget.trials * len(arms),
@@ -99,13 +101,15 @@ def make_plan(study: Study, state: Path) -> Plan:
         steps=-(-study.budget.tokens // (batch.blocks * batch.sequence_length)),
         rungs=study.rungs(),
         stratum=study.pruning.stratum if study.pruning else None,
-        objectives=tuple(f"{each.direction} {each.metric or each.function}" for each in study.objectives),
-        constraints=tuple(_bound(each.metric, each.at_least, each.at_most) for each in study.constraints),
+        objectives=tuple(
+            wording(f"study.plan.objective.{each.direction}", metric=each.metric or each.function) for each in study.objectives
+        ),
+        constraints=tuple(_bound(constraint, wording) for constraint in study.constraints),
         arms=arms,
         disk_gib=disk,
         machine=machine,
-        notes=tuple(_notes(study)),
-        cannot_fit=tuple(_misfits(study, arms, machine, disk)),
+        notes=tuple(_notes(study, wording)),
+        cannot_fit=tuple(_misfits(study, arms, machine, disk, wording)),
     )
 
 
@@ -119,13 +123,16 @@ def _on_gpu(study: Study, machine: Machine) -> bool:
     return bool(machine.gpus) if study.resources.gpus_per_worker == "auto" else study.resources.gpus_per_worker > 0
 
 
-def _plan_arm(study: Study, name: str, arm: Arm, model: ResolvedModel, precision: Precision) -> ArmPlan:
-    space = {key: describe(arm.space.root[key]) for key in arm.space.names()}
-    sizes = tuple(_sizes(study, arm, model.shape, precision)) if model.shape else ()
+def _plan_arm(  # noqa: PLR0913, PLR0917
+    study: Study, name: str, arm: Arm, model: ResolvedModel, precision: Precision, wording: Wording
+) -> ArmPlan:
+    phrases = {phrase: wording.find(f"study.plan.space.{phrase}") for phrase in PHRASES}
+    space = {key: describe(arm.space.root[key], phrases) for key in arm.space.names()}
+    sizes = tuple(_sizes(study, arm, model.shape, precision, wording)) if model.shape else ()
     return ArmPlan(name, arm.method, arm.sampler, study.budget.trials, len(arm.starts), space, sizes)
 
 
-def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> Iterator[Size]:
+def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision, wording: Wording) -> Iterator[Size]:
     from trainables.costs import predict_memory
 
     training = study.training
@@ -138,7 +145,7 @@ def _sizes(study: Study, arm: Arm, shape: ModelShape, precision: Precision) -> I
         memory = {part: getattr(parts, part) / GIB for part in PARTS}
         trainable = method.trainable_parameters(shape)
         total = shape.parameters() + (trainable if method.freezes_base else 0)
-        yield Size(method.size_label, trainable, trainable / total, memory)
+        yield Size(_name_size(method, wording), trainable, trainable / total, memory)
 
 
 def _values(space: SearchSpace, name: str, otherwise: Any) -> tuple[Any, ...]:
@@ -157,41 +164,51 @@ def _disk(study: Study, arms: tuple[ArmPlan, ...], shape: ModelShape, precision:
     return total
 
 
-def _bound(metric: str, at_least: float | None, at_most: float | None) -> str:
-    return f"{metric} at least {at_least:g}" if at_least is not None else f"{metric} at most {at_most:g}"
+def _bound(constraint: Constraint, wording: Wording) -> str:
+    if constraint.at_least is not None:
+        return wording("study.plan.at_least", metric=constraint.metric, value=constraint.at_least)
+    return wording("study.plan.at_most", metric=constraint.metric, value=constraint.at_most)
 
 
-def _notes(study: Study) -> Iterator[str]:
+def _notes(study: Study, wording: Wording) -> Iterator[str]:
     if len(study.objectives) > 1:
-        yield "pruning is off: there are several objectives"
+        yield wording("study.plan.note.several_objectives")
     elif study.pruning is None:
-        yield "pruning is off: every trial trains its whole budget"
+        yield wording("study.plan.note.no_pruning")
     if study.finalists is not None:
         best, seeds = min(study.finalists.best, study.budget.trials), study.finalists.seeds
-        again = f"{best * seeds * len(study.arms)} trainings more"
-        yield f"finalists: the best {best} of each arm with {seeds} seeds each, {again}; fewer than 5 seeds are provisional"
+        again = best * seeds * len(study.arms)
+        yield wording("study.plan.note.finalists", best=best, seeds=seeds, again=again)
     for name, data in study.data.items():
         if data.fetched_by is not None and not is_here(data):
-            yield f"texts of {name}: {UNKNOWN_UNTIL_FETCHED}, by {data.fetched_by}"
+            yield wording("study.plan.note.texts", set=name, command=data.fetched_by)
     if study.similarity is not None and find_spec("sentence_transformers") is None:
-        yield f"semantic similarity is {SIMILARITY_ABSENT}"
+        yield wording("study.plan.note.no_similarity")
     for name, arm in study.arms.items():
         if len(arm.starts) > study.budget.trials:
-            yield f"arm {name} has {len(arm.starts)} starts and {study.budget.trials} trials: the last starts are left out"
+            yield wording("study.plan.note.starts", arm=name, starts=len(arm.starts), trials=study.budget.trials)
 
 
-def _misfits(study: Study, arms: tuple[ArmPlan, ...], machine: Machine, disk: float | None) -> Iterator[str]:
+def _misfits(study: Study, arms: tuple[ArmPlan, ...], machine: Machine, disk: float | None, wording: Wording) -> Iterator[str]:
     resources = study.resources
     if resources.workers * resources.cpus_per_worker > machine.cpus:
-        yield f"a trial takes {resources.workers} x {resources.cpus_per_worker:g} CPUs; this machine has {machine.cpus}"
+        yield wording("study.plan.misfit.cpus", workers=resources.workers, each=resources.cpus_per_worker, cpus=machine.cpus)
     on_gpu = _on_gpu(study, machine)
     if on_gpu and not machine.gpus:
-        yield "a trial takes a GPU; nvidia-smi finds none on this machine"
-    has, where = (machine.gpu_gib, "the GPU") if on_gpu else (machine.memory_gib, "this machine")
+        yield wording("study.plan.misfit.no_gpu")
+    has, key = (machine.gpu_gib, "study.plan.misfit.gpu_memory") if on_gpu else (machine.memory_gib, "study.plan.misfit.memory")
     workers = 1 if on_gpu else resources.workers
     for arm in arms:
         for size in arm.sizes:
             if has is not None and size.peak * workers > has:
-                yield f"arm {arm.name}, {size.label}: {size.peak * workers:.1f} GiB predicted; {where} has {has:.1f}"
+                yield wording(key, arm=arm.name, size=size.label, needed=size.peak * workers, has=has)
     if disk is not None and disk > machine.disk_free_gib:
-        yield f"state may take {disk:.1f} GiB of disk; {machine.disk_free_gib:.1f} are free"
+        yield wording("study.plan.misfit.disk", needed=disk, free=machine.disk_free_gib)
+
+
+def _name_size(method: Method, wording: Wording) -> str:
+    """Return what tells a size of a method from its others: the fields that decide it, in the method's own phrase where it has one."""
+    fields = {name: getattr(method, name) for name in method.sized_by}
+    if f"study.plan.size.{method.name}" in wording.texts:
+        return wording(f"study.plan.size.{method.name}", **fields)
+    return ", ".join(f"{name} {value}" for name, value in fields.items()) or wording("study.plan.one_size")

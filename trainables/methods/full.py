@@ -11,11 +11,6 @@ class Full(Method, frozen=True):
 
     name: Literal["full"] = "full"
 
-    @property
-    def size_label(self) -> str:
-        """Return that there is one size."""
-        return "all weights"
-
     def trainable_parameters(self, shape: ModelShape) -> int:
         """Return all parameters of the model, tied weights once."""
         return shape.parameters()

@@ -58,11 +58,6 @@ class Lora(Adapter, frozen=True):
         """Return alpha / rank, the factor before B A x."""
         return self.alpha_over_rank if self.alpha_over_rank is not None else (self.alpha or 0.0) / self.rank
 
-    @property
-    def size_label(self) -> str:
-        """Return rank and targets."""
-        return f"rank {self.rank}, {self.targets}"
-
     def recorded(self) -> dict[str, Any]:
         """Return the scale both as alpha and as alpha over rank, so that runs compare whichever of them was searched."""
         alpha = self.alpha if self.alpha is not None else self.scale * self.rank

@@ -53,11 +53,6 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
         method is built of what the space always gives after.
         """
 
-    @property
-    def size_label(self) -> str:
-        """Return the values of the fields in `sized_by`, as `hikaku check` shows them beside the parameters they lead to."""
-        return ", ".join(f"{name} {getattr(self, name)}" for name in self.sized_by) or "one size"
-
     def recorded(self) -> dict[str, Any]:
         """Return field -> value of what follows from the fields and stands beside them in a run's MLflow params; usually nothing."""
         return {}

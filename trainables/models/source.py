@@ -13,7 +13,7 @@ from records.refusals import Refusal
 from records.section import Section
 from trainables.shape import ModelShape, read_model_shape
 
-UNKNOWN_UNTIL_FETCHED = "unknown until fetched"
+Lack = Literal["download", "training"]
 FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, configuration and tokenizer; nothing that is code or a pickle
 WEIGHTS = "*.safetensors"
 
@@ -48,19 +48,19 @@ class ModelSource(Section):
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model source on this machine: what of it is here, and what is known without it."""
+    """A model source on this machine: what of it is here, what is known without it, and what would make it present."""
 
     folder: Path | None
     digest: str | None
     shape: ModelShape | None
-    note: str = ""
+    lacks: Lack | None = None
 
 
 def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
     """Return where the model lies on this machine, the digest of its content, and its shape.
 
     With `fetch` the model is made present: the embedded one is trained at its first use, a hub model is downloaded. Without,
-    nothing is written and no network is used; what cannot be known is None and `note` says why.
+    nothing is written and no network is used; what cannot be known is None and `lacks` says what it waits for.
     Raises ValueError, in one line, for a folder without a usable model and for a hub model that cannot be had.
     """
     if source.embedded is not None:
@@ -73,7 +73,7 @@ def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
     assert source.revision is not None
     folder = _fetch(source.id, source.revision) if fetch else _cached(source.id, source.revision)
     if folder is None:
-        return ResolvedModel(None, source.revision, None, UNKNOWN_UNTIL_FETCHED)
+        return ResolvedModel(None, source.revision, None, "download")
     return ResolvedModel(folder, source.revision, check_model_folder(folder))
 
 
@@ -102,7 +102,7 @@ def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
     recipe = RECIPES[name]
     if not fetch:
         there = embedded_folder(recipe).exists()
-        return ResolvedModel(None, None, embedded_shape(recipe), "" if there else "trained at first use")
+        return ResolvedModel(None, None, embedded_shape(recipe), None if there else "training")
     folder = ensure_embedded(recipe=recipe)
     return ResolvedModel(folder, digest_model(folder), read_model_shape(folder))
 

@@ -57,19 +57,19 @@ def test_another_architecture_is_refused(folder: Path) -> None:
 def test_the_embedded_ones_have_a_shape_before_they_are_trained(name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIKAKU_CACHE", str(tmp_path))
     resolved = resolve_model(ModelSource(embedded=name, licence="Apache-2.0"), fetch=False)
-    assert (resolved.folder, resolved.note) == (None, "trained at first use")
+    assert (resolved.folder, resolved.lacks) == (None, "training")
     assert resolved.shape == embedded_shape(RECIPES[name])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cached_hub_model_is_found_without_a_network(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert resolve_model(HUB, fetch=False).note == "unknown until fetched"
+    assert resolve_model(HUB, fetch=False).lacks == "download"
     snapshots = tmp_path / "hub" / "models--Qwen--Qwen2.5-0.5B" / "snapshots"
     snapshots.mkdir(parents=True)
     folder.rename(snapshots / REVISION)
     resolved = resolve_model(HUB, fetch=False)
-    assert (resolved.folder, resolved.digest, resolved.note) == (snapshots / REVISION, REVISION, "")
+    assert (resolved.folder, resolved.digest, resolved.lacks) == (snapshots / REVISION, REVISION, None)
 
 
 def test_fetching_asks_for_weights_configuration_and_tokenizer_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
