@@ -90,6 +90,7 @@ def conduct(flat: Flat, referee: str, share: Share) -> Outcome:
 
     An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
     """
+    # The configuration was checked where it was made, and the worker checks it again: here only its place and name matter.
     with hold_run(Path(flat["folder"])):
         # Only the referee writes a failure down: if it is what has died, the trial is not at fault and stays unfinished.
         result = _run_or_fail("trial", flat, share, referee)

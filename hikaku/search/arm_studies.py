@@ -41,6 +41,7 @@ class ArmStudies:
         self._study, self._folder = study, folder
         self._storage = open_storage(study, folder)
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
+        # The count of rungs and endings goes on where the last process left it, over all arms.
         every = (trial for trials in self.started().values() for trial in trials)
         self._sequence = max(map(last_sequence, every), default=0)
 
@@ -59,6 +60,7 @@ class ArmStudies:
     def ask(self, arm: str) -> RunId:
         """Return the arm's next trial: an enqueued start, or one more than there are. What it is given, `choose` says."""
         opened = self._arms[arm]
+        # Optuna asks the sampler while it makes the trial, so the sampler must know the number that the trial will have.
         trials = opened.get_trials(deepcopy=False)
         number = next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
         opened.sampler = self._make_sampler(arm, number)
@@ -69,6 +71,7 @@ class ArmStudies:
         stored = choices_of(self.frozen(run))
         if stored is not None:
             return stored
+        # The same sampler as when it was asked, so that a process killed in between changes no draw.
         self._arms[run.arm].sampler = self._make_sampler(run.arm, run.number)
         trial = self._attach(run)
         choices = self._study.arms[run.arm].space.sample(trial)
@@ -119,7 +122,7 @@ class ArmStudies:
         trial = self._attach(run)
         ending = ending_of(trial)
         assert ending is not None, "an end is decided before it is told"
-        told = trial.constraints
+        told = trial.constraints  # by a process that was killed before the state: Optuna warns of one that is set twice
         for name, excess in ending.excess.items():
             if name not in told:
                 trial.set_constraint(name, excess)
@@ -134,11 +137,12 @@ class ArmStudies:
             storage=self._storage,
             study_name=name_optuna_study(self._study, arm),
             directions=[objective.direction for objective in self._study.objectives],
-            sampler=RandomSampler(seed=0),
+            sampler=RandomSampler(seed=0),  # never drawn from: `ask` and `choose` put the arm's own in its place
             pruner=pruner,
             load_if_exists=True,
         )
         self._enqueue_starts(arm, opened)
+        # What was searched is kept beside what was found, in Optuna's own words: the study file may be gone.
         space = self._study.arms[arm].space.distributions()
         distributions = {name: json.loads(distribution_to_json(distribution)) for name, distribution in space.items()}
         write_file(self._folder / ARMS_FOLDER / f"{arm}.json", json.dumps(distributions, indent=1))

@@ -23,10 +23,12 @@ def choose_opened(folder: Path, best: Mapping[str, RunId], replicates: Sequence[
 
 def choose_judged(best: Mapping[str, RunId], opened: Sequence[RunId]) -> dict[str, list[RunId]]:
     """Return the opened runs that each arm is judged by: the replicates of its best trial, or where there are none the trial itself."""
+    # The trial that was chosen is not among its replicates: its value is the best of many draws, and so flatters it.
     judged: dict[str, list[RunId]] = {}
     for arm, trial in best.items():
         replicates = [run for run in opened if run.kind == "replicate" and run.finalist == trial]
         judged[arm] = replicates or [trial]
+    # An arm whose replicates all failed is not judged: its trial alone was not opened.
     return {arm: runs for arm, runs in judged.items() if set(runs) <= set(opened)}
 
 

@@ -65,8 +65,9 @@ def weigh_rung(study: Study, report: RungReport, sequence: int) -> Rung:
         metrics=report.metrics,
         unix_time=report.unix_time,
         sequence=sequence,
-        value=values[0] if len(values) == 1 else None,
+        value=values[0] if len(values) == 1 else None,  # Optuna prunes on one objective alone
         finite=finite,
+        # A constraint whose metric is measured only at the end is not exceeded yet.
         feasible=finite and not name_violation(measure_excess(study.constraints, report.metrics)),
     )
 
@@ -106,6 +107,7 @@ def make_ending(study: Study, judgement: Judgement, tokens: int, metrics: Metric
         reason=reason,
         tokens=tokens,
         unix_time=time.time(),
+        # Only a completed trial has trained the whole budget, so only its values compare with others'.
         values=tuple(objective_values(study.objectives, metrics)) if outcome == Outcome.COMPLETED else None,
         excess=measure_excess(study.constraints, metrics),
     )

@@ -42,6 +42,7 @@ class StratifiedHalving(BasePruner):
         assert own is not None
         assert own.value is not None, "a study of several objectives prunes nothing"
         stratum = self.stratum_of(trial)
+        # Anything stored after the trial's own value is left out below, so that asking later gives the same answer.
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and self.stratum_of(other) == stratum]
         if not any(_ended_before(own.sequence, other, (Outcome.COMPLETED,)) for other in others):
             return False
@@ -69,5 +70,6 @@ def _values_before(sequence: int, others: Iterable[FrozenTrial], tokens: int) ->
 
 
 def _is_outside_best(own: float, others: Sequence[float], direction: StudyDirection, reduction_factor: int) -> bool:
+    # Equal values do not push a trial out: of two equal ones both go on.
     better = sum(other < own if direction == StudyDirection.MINIMIZE else other > own for other in others)
     return better >= max(1, (len(others) + 1) // reduction_factor)

@@ -22,7 +22,7 @@ from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.files import hold, sweep
 from records.folders import ARMS_FOLDER, REFEREE_LOCK, TRIALS_DATABASE
-from records.results import Outcome, Result, RungReport, TrialStatus, load_result, save_result
+from records.results import Ending, Outcome, Result, RungReport, TrialStatus, load_result, save_result
 from records.run_id import RunId
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ class Referee:
         self.study, self.setting = study, setting
         self._lock = contextlib.ExitStack()
         self._lock.enter_context(hold(setting.folder / REFEREE_LOCK, patience=patience))
+        # Whoever holds the lock is alone: what is half made here was left by a process that was killed.
         sweep(setting.folder, TRIALS_DATABASE)
         sweep(setting.folder / ARMS_FOLDER)
         self._trials = ArmStudies(study, setting.folder)
-        self._finished = False
+        self._finished = False  # whether the study's run in MLflow is to be shown as ended
         self._recorder = Recorder(setting.tracking_uri, self._build_record) if setting.tracking_uri else None
         self._unfinished = deque(self._settle())
+        # Everything is offered to MLflow again: an earlier process may have been killed, or MLflow down, before it was written.
         standing = self._standing()
         replicates = (run for run in standing.replicates() if has_ended(setting.folder, run))
         self.mark(study.id, study.id.base, *standing.trials(), *replicates)
@@ -55,12 +57,13 @@ class Referee:
         """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest; None when all are asked for."""
         if self._unfinished:
             return self._configure(self._unfinished.popleft())
+        # The arms take turns, so that wherever a study is interrupted each has had as many trials as the others.
         started = {arm: len(trials) for arm, trials in self._trials.started().items()}
         arm = min(started, key=lambda name: started[name])
         if started[arm] >= self.study.budget.trials:
             return None
         run = self._trials.ask(arm)
-        flat = self._configure(run)
+        flat = self._configure(run)  # which also keeps the choices; killed before, a next process makes the same ones
         self.mark(run)
         return flat
 
@@ -68,9 +71,10 @@ class Referee:
         """Return whether the trial goes on after this rung; the same answer however often it is asked."""
         run = RunId.parse(uid)
         if outcome_of(self._trials.frozen(run)) is not None:
-            return False
+            return False  # told before; the worker was killed before it heard, or asks again
+        # A rung is kept once, with the next sequence number, before anything is decided from it.
         rung = self._trials.rung(run, report.tokens)
-        if rung is None:  # its value is kept once, with the next sequence number, before anything is decided from it
+        if rung is None:
             rung = weigh_rung(self.study, report, self._trials.next_sequence())
             self._trials.store_rung(run, rung)
         self._trials.tell_rung(run, rung)
@@ -90,9 +94,8 @@ class Referee:
         run = RunId.parse(uid)
         ending = ending_of(self._trials.frozen(run))
         if ending is None:
-            self._end(run, judge_result(self.study, result), result.tokens, result.metrics)
-            ending = ending_of(self._trials.frozen(run))
-            assert ending is not None
+            ending = self._end(run, judge_result(self.study, result), result.tokens, result.metrics)
+        # A worker knows how its training ended, but not that a constraint was missed or that it was pruned: the referee's word counts.
         counted = result.model_copy(update={"outcome": ending.outcome, "reason": ending.reason})
         folder = self.setting.folder / run.folder
         if load_result(folder) != counted:
@@ -162,9 +165,9 @@ class Referee:
                 continue
             result = load_result(self.setting.folder / run.folder)
             if outcome_of(trial) is not None:
-                self._tell(run)
+                self._tell(run)  # decided, then killed
             elif result is not None:
-                self.finish(str(run), result)
+                self.finish(str(run), result)  # trained to its end, then the referee was killed
             else:
                 unfinished.append(run)
         return unfinished
@@ -177,11 +180,12 @@ class Referee:
         """Return the flat config of a trial, or of a replicate, which has its finalist's choices."""
         return self.study.trial_config(run, self.setting, self._trials.choose(run.finalist)).flatten()
 
-    def _end(self, run: RunId, judgement: Judgement, tokens: int, metrics: Metrics) -> None:
-        """Decide a trial's end and tell it."""
+    def _end(self, run: RunId, judgement: Judgement, tokens: int, metrics: Metrics) -> Ending:
+        """Return the end of a trial after deciding and telling it."""
         ending = make_ending(self.study, judgement, tokens, metrics, self._trials.next_sequence())
         self._trials.decide(run, ending)
         self._tell(run)
+        return ending
 
     def _tell(self, run: RunId) -> None:
         self._trials.tell_end(run)

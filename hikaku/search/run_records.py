@@ -87,9 +87,11 @@ def run_record(standing: Standing, setting: Setting, run: RunId) -> "RunRecord |
     course = _follow_trial(run, trials[run], result) if run.kind == "trial" else result
     if course is None:
         return None
+    # A trial whose choices are not stored yet, since its referee was killed there, is shown without hyperparameters.
     choices = {} if is_base else choices_of(trials[run.finalist])
     params = {} if choices is None or is_base else study.trial_config(run, setting, choices).flatten()
     is_champion = standing.is_done() and run in standing.best().values()
+    # An adapter is small; of full fine-tuning only the best model of each arm is worth its gigabytes in MLflow.
     keeps_weights = is_champion or (not is_base and METHODS[study.arms[run.arm].method].freezes_base)
     files = (*RUN_FILES, WEIGHTS_FOLDER) if keeps_weights else RUN_FILES
     return RunRecord(

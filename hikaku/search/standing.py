@@ -88,7 +88,7 @@ def refuse_other_workers(standing: Standing, folder: Path) -> None:
         path = folder / run.folder / CONFIG_FILE
         is_ended = outcome_of(trial) is not None or load_result(folder / run.folder) is not None
         if is_ended or not path.exists():
-            continue
+            continue  # a trial that wrote nothing yet may begin on any number
         begun = json.loads(path.read_text(encoding="utf-8"))["engine"]["workers"]
         if begun != workers:
             raise Refusal("resources.workers", workers, f"{begun}, with which {run} was begun, until it has ended")
@@ -97,6 +97,7 @@ def refuse_other_workers(standing: Standing, folder: Path) -> None:
 def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> list[FrozenTrial]:
     """Return an arm's completed trials by their first objective, the best first; of equals the earlier."""
     completed = [trial for trial in trials if outcome_of(trial) == Outcome.COMPLETED]
+    # Of trials with equal values the earlier is the best, whatever order they are given in.
     in_order = sorted(completed, key=lambda trial: trial.number)
     return rank(in_order, lambda trial: trial.values[0], direction)
 

@@ -27,7 +27,7 @@ from records.folders import TRIALS_DATABASE
 from records.results import Ending, Outcome, Rung, TrialStatus
 from records.run_id import RunId
 
-STATES = {
+STATES = {  # Optuna's samplers leave FAIL out, and TPE counts PRUNED by the last rung
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
     Outcome.INFEASIBLE: TrialState.PRUNED,
@@ -133,7 +133,7 @@ def rungs_of(trial: AnyTrial) -> tuple[Rung, ...]:
 
 
 def write_rung(trial: Trial, rung: Rung) -> None:
-    """Keep a rung; the caller has seen that it is not there yet."""
+    """Keep a rung; the caller has seen that it is not there yet, since its sequence number must never change."""
     trial.set_user_attr(f"{_RUNG}{rung.tokens}", rung.model_dump(exclude={"tokens"}))
 
 

@@ -62,6 +62,7 @@ class Study(StudySections):
         flat: dict[str, Any] = {
             "uid": str(run),
             "seed": self.seed_of(run),
+            # Plain text and numbers: this is what Tune, MLflow and the tables hold, by the same names.
             "folder": str(setting.folder / run.folder),
             "model.folder": str(setting.model_folder),
             "model.precision": setting.precision,
@@ -80,7 +81,7 @@ class Study(StudySections):
         }
         for section in ("optimizer", "schedule", "batch"):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}
-        return TrialConfig.unflatten(flat | dict(choices))
+        return TrialConfig.unflatten(flat | dict(choices))  # what was chosen comes last: an ablation may vary even the seed
 
     def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str) -> dict[str, Any]:
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.
