@@ -59,7 +59,8 @@ class Arm(Section):
 
 def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return numbers from the smallest, words as they were written."""
-    return tuple(sorted(values)) if all(isinstance(value, int | float) for value in values) else values
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return tuple(sorted(values)) if are_numbers else values
 
 
 class Training(Section):

@@ -53,9 +53,15 @@ def describe_study(root: Path, precision: Precision) -> dict[str, Any]:
 
 
 def run_small_study(root: Path, precision: Precision = "fp32") -> Study:
-    """Return a study after running it; its state lies in `root/state`, its MLflow store in `root/state/mlflow.db`."""
+    """Return the study of `describe_study` after running it; see `run_study`."""
     study = Study.model_validate(describe_study(root, precision))
-    state = root / "state"
+    referee = run_study(study, root / "state", precision)
+    assert referee.snapshot()[1].outcome == Outcome.PRUNED
+    return study
+
+
+def run_study(study: Study, state: Path, precision: Precision = "fp32") -> Referee:
+    """Return the closed referee of a study after running it; its state lies in `state`, with an MLflow store `mlflow.db`."""
     folder = state / study.name
     model = resolve_model(study.model, fetch=True)
     assert model.folder is not None
@@ -69,6 +75,5 @@ def run_small_study(root: Path, precision: Precision = "fp32") -> Study:
         config = TrialConfig.unflatten(flat)
         result = run_trial(config, lambda rung, uid=config.uid: referee.report(uid, rung))
         referee.finish(config.uid, result)
-    assert referee.snapshot()[1].outcome == Outcome.PRUNED
     assert referee.close(finished=True) == ""
-    return study
+    return referee

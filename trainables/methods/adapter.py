@@ -47,12 +47,15 @@ class Adapter(Method, frozen=True):
             write_file(path, json.dumps(written | named, indent=2, sort_keys=True))
 
     def load(self, network: Any, folder: Path) -> None:
-        """Put a saved adapter's weights into a prepared model, bit for bit."""
-        from peft import set_peft_model_state_dict
+        """Put a saved adapter's weights into a prepared model, bit for bit. Raises AssertionError for weights of another adapter."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
         from safetensors.torch import load_file
 
-        loaded = set_peft_model_state_dict(network, load_file(folder / WEIGHTS_FILE))
-        assert not loaded.unexpected_keys, f"{folder}: unknown adapter weights {loaded.unexpected_keys[:3]}"
+        weights = load_file(folder / WEIGHTS_FILE)
+        # peft reports a learnt prompt as unknown after it has loaded it, and says nothing of what a file lacks.
+        differ = sorted(weights.keys() ^ get_peft_model_state_dict(network).keys())
+        assert not differ, f"{folder}: adapter weights missing or unknown: {differ[:3]}"
+        set_peft_model_state_dict(network, weights)
 
     def read_adapter(self, base: Any, folder: Path) -> Any:
         """Return a base model with the adapter of a folder, which peft reads without the trial's configuration."""

@@ -43,6 +43,12 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
     marks: ClassVar[Mapping[str, str]] = {}
     """Field -> the letter before its value, a number, in the name of an MLflow run, e.g. `r` in `lora-r16-lr3.0e-4-s42`."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class with a forward pass of its own that generation would pass by in silence."""
+        if "hidden_states" in vars(cls) and "causal" not in vars(cls):
+            raise TypeError(f"{cls.__name__} overrides hidden_states alone; allowed: with causal, which generates")
+
     # -- before a model is loaded: `hikaku check`, and the record of a run -----------------------------------------
 
     @classmethod
@@ -85,8 +91,8 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
     def prepare(self, network: Any) -> Any:
         """Return the network as it will be trained: what is trained requires gradients, nothing else does.
 
-        Called once, with a transformers model on the CPU in the study's precision. Before training, the prepared network must compute
-        what the base computes. What is drawn at random is drawn from torch's global generator, seeded by the trial.
+        Called once, with a transformers model on the CPU in the study's precision. What is drawn at random is drawn from torch's
+        global generator, which the trial has seeded.
         """
 
     def read_back(self, network: Any) -> dict[str, float]:
@@ -106,7 +112,7 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
         """Return the output before the head, [batch, time, hidden], of token ids [batch, time].
 
         Where `positions` [batch, time] begin again, a document begins: transformers then masks attention to those before it. A method
-        whose forward pass is not the network's own (a learnt prefix, say) overrides this.
+        whose forward pass is not the base's own (a learnt prefix, say) overrides this, and `causal` with it.
         """
         packed = {} if positions is None else {"position_ids": positions}
         return self.causal(network).model(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
