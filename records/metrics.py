@@ -106,7 +106,11 @@ _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def _compile(name: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", lambda found: f"(?:{'|'.join(CLASSES.get(found[1], ['[^/]+']))})", name))
+    def alternatives(placeholder: re.Match[str]) -> str:
+        classes = CLASSES.get(placeholder[1], ["[^/]+"])  # a set's or a task's own name: anything but the name's separator
+        return f"(?:{'|'.join(classes)})"
+
+    return re.compile(re.sub(r"\{(\w+)\}", alternatives, name))
 
 
 _PATTERNS = [(_compile(metric.name), metric) for metric in METRICS if "{" in metric.name]
@@ -125,6 +129,7 @@ def definition_of(name: str) -> Metric:
         if pattern.fullmatch(name.removeprefix("test/")):
             if not name.startswith("test/"):
                 return metric
+            # Made rather than listed: every metric with a placeholder may be measured on test as well.
             return Metric(f"test/{metric.name}", metric.unit, metric.direction)
     raise KeyError(f"no metric is named {name!r}")
 
@@ -149,7 +154,7 @@ def mean_of(name: str, values: Sequence[float]) -> float | None:
 def rank(items: Iterable[Item], value_of: Callable[[Item], float], direction: Direction) -> list[Item]:
     """Return the items whose value is finite, the best first; of equals the one that comes first. All that calls a trial best asks here."""
     sign = -1.0 if direction == "maximize" else 1.0
-    finite = [item for item in items if math.isfinite(value_of(item))]
+    finite = [item for item in items if math.isfinite(value_of(item))]  # NaN compares with nothing and would scramble the order
     return sorted(finite, key=lambda item: sign * value_of(item))  # sorting is stable, so equals keep their order
 
 

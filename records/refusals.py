@@ -73,9 +73,9 @@ def refuse_name(key: str, name: str, names: Iterable[str], fault: str = "") -> R
 
     `fault` replaces `got NAME` where the key itself holds the name.
     """
-    known = list(names)
-    near = find_near(name, known)
-    return Refusal(key, repr(name), "" if near else ", ".join(known), fault=fault, near=near)
+    allowed = list(names)  # read twice, and a caller may hand over an iterator
+    near = find_near(name, allowed)
+    return Refusal(key, repr(name), "" if near else ", ".join(allowed), fault=fault, near=near)
 
 
 def find_near(name: str, names: Iterable[str]) -> str:

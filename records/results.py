@@ -31,6 +31,7 @@ class Outcome(StrEnum):
 class Record(BaseModel):
     """What is written once and not changed."""
 
+    # Losses may be infinite or NaN, which strict JSON has no words for: they are written as Python's json reads them.
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 

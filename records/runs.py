@@ -14,6 +14,7 @@ from typing import Any, Literal
 from records.refusals import Refusal
 from records.run_id import Kind, RunId
 
+# Read when mlflow is imported, which happens further down and late: it must be quiet, and tell nobody of its use.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
@@ -220,8 +221,9 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
     runs = [_read_run(run) for run in search_runs(client, experiment.experiment_id) if UID in run.data.tags] if experiment else []
     parent = next((run for run in runs if run.kind == "study"), None)
     if experiment is None or parent is None:
-        known = ", ".join(sorted(each.name for each in client.search_experiments() if each.name != "Default")) or "none"
-        raise ValueError(f"{uri}: holds no study {name!r}; it holds: {known}")
+        names = [listed.name for listed in client.search_experiments()]
+        studies = ", ".join(sorted(study for study in names if study != "Default")) or "none"  # MLflow makes Default by itself
+        raise ValueError(f"{uri}: holds no study {name!r}; it holds: {studies}")
     trials, replicates = (
         sorted((run for run in runs if run.kind == kind), key=lambda run: RunId.parse(run.uid).order) for kind in ("trial", "replicate")
     )
@@ -231,8 +233,8 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
 
 def find_experiment(uri: str, study: str) -> str | None:
     """Return the id of a study's experiment, None where the store holds none."""
-    found = connect(uri).get_experiment_by_name(study)
-    return found.experiment_id if found else None
+    experiment = connect(uri).get_experiment_by_name(study)
+    return experiment.experiment_id if experiment else None
 
 
 def _read_run(run: Any) -> Run:
@@ -247,7 +249,7 @@ def _read_run(run: Any) -> Run:
         metrics=dict(run.data.metrics),
         tags=tags,
         roles=_roles_of(run),
-        started=run.info.start_time / 1000,
+        started=run.info.start_time / 1000,  # MLflow counts milliseconds, records seconds
         ended=run.info.end_time / 1000 if run.info.end_time else None,
     )
 
@@ -259,6 +261,7 @@ def _roles_of(run: Any) -> dict[str, str]:
 
 
 def _as_value(text: str) -> Any:
+    """Return a parameter in its type: MLflow holds text, and tracking wrote JSON of all that is none."""
     try:
         return json.loads(text)
     except ValueError:
@@ -274,7 +277,7 @@ def connect(uri: str) -> Any:
 
 def search_runs(client: Any, experiment: str) -> Iterator[Any]:
     """Yield every run of an experiment, page by page."""
-    token: str | None = None
+    token: str | None = None  # of the next page
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
         yield from page

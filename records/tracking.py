@@ -112,11 +112,11 @@ class Tracker:
         """Return the study's experiment, made at first use, after learning which of its runs are there."""
         if study in self._experiments:
             return self._experiments[study]
-        found = self._client.get_experiment_by_name(study)
+        earlier = self._client.get_experiment_by_name(study)
         location = None
-        if self.uri.startswith("sqlite:///"):
+        if self.uri.startswith("sqlite:///"):  # beside the database; a server knows best where its artifacts lie
             location = (Path(self.uri.removeprefix("sqlite:///")).parent / ARTIFACTS_FOLDER / study).as_uri()
-        experiment = found.experiment_id if found else self._client.create_experiment(study, artifact_location=location)
+        experiment = earlier.experiment_id if earlier else self._client.create_experiment(study, artifact_location=location)
         self._client.set_experiment_tag(experiment, *TRAINING)
         for run in search_runs(self._client, experiment):
             if UID in run.data.tags:
@@ -129,7 +129,7 @@ class Tracker:
         if record.uid not in self._runs:
             tags, parent = {UID: record.uid, KIND: record.kind}, RunId.parse(record.uid).parent
             if parent is not None:
-                tags[PARENT] = self._runs[str(parent)]
+                tags[PARENT] = self._runs[str(parent)]  # written before its children, as `RunId.level` orders them
             created = self._client.create_run(experiment, start_time=_milliseconds(record.started), tags=tags, run_name=record.name)
             self._runs[record.uid] = created.info.run_id
         return self._runs[record.uid]
@@ -142,21 +142,23 @@ class Tracker:
             self._client.log_batch(run, params=params[start : start + BATCH_PARAMS])
         tags = {NAME: record.name, NOTE: record.tags.get("description", record.uid)} | record.tags
         tags |= {"outcome": record.outcome.value} if record.outcome else {}
-        self._client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items() if value])
+        stated_tags = [RunTag(name, value) for name, value in tags.items() if value]
+        self._client.log_batch(run, tags=stated_tags)
         metrics = [Metric(name, value, _milliseconds(when), step) for name, value, when, step in _points(record)]
         for start in range(0, len(metrics), BATCH_METRICS):
             self._client.log_batch(run, metrics=metrics[start : start + BATCH_METRICS])
-        if record.datasets:
-            sets = [
-                DatasetInput(Dataset(name, digest[:32], "local", json.dumps({"sha256": digest})), [InputTag(CONTEXT, role)])
-                for name, (digest, role) in record.datasets.items()
-            ]
-            self._client.log_inputs(run, datasets=sets)
+        data_sets: list[DatasetInput] = []
+        for name, (digest, role) in record.datasets.items():
+            short_digest = digest[:32]  # MLflow's column holds 36 characters; the whole stands in the source
+            data_set = Dataset(name, short_digest, "local", json.dumps({"sha256": digest}))
+            data_sets.append(DatasetInput(data_set, [InputTag(CONTEXT, role)]))
+        if data_sets:
+            self._client.log_inputs(run, datasets=data_sets)
 
 
 def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:
     """Yield (name, value, unix time, tokens) of everything the record measured, the same on every call."""
-    said: set[tuple[str, int]] = set()
+    said: set[tuple[str, int]] = set()  # (name, tokens): MLflow would show two points at one step
     for rung in record.rungs:
         for name, value in rung.metrics.items():
             said.add((name, rung.tokens))
@@ -209,7 +211,7 @@ def register_champion(client: Any, model: str, run_id: str, alias: str, descript
     if not client.search_registered_models(filter_string=f"name='{model}'"):
         client.create_registered_model(model, description=f"The best trial of each arm of the study {model}.")
     versions = client.search_model_versions(f"name='{model}'")
-    version = next((each for each in versions if each.run_id == run_id), None)
+    version = next((version for version in versions if version.run_id == run_id), None)
     if version is None:
         version = client.create_model_version(model, f"runs:/{run_id}/{ARTIFACT}", run_id, description=description)
     if str(client.get_registered_model(model).aliases.get(alias)) != str(version.version):

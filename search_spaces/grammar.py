@@ -89,6 +89,7 @@ class Choices(_Parameter):
     @field_validator("choices")
     @classmethod
     def _all_different(cls, choices: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        # By equality, for which 1, 1.0 and true are one choice.
         for index, choice in enumerate(choices):
             if choice in choices[:index]:
                 raise Refusal(got=f"{choice!r} twice", allowed="choices that differ from one another")
@@ -113,7 +114,7 @@ class Range(_Parameter):
             raise Refusal(got=f"low {self.low:g} and high {self.high:g}", allowed="low below high")
         if self.log and self.low <= 0:
             raise Refusal(got=f"low {self.low:g} with log", allowed="a low above 0")
-        if self.log and self.step is not None:
+        if self.log and self.step is not None:  # Optuna has no such distribution
             raise Refusal(got=f"step {self.step:g} with log", allowed="one of the two")
         if self.step is not None and (_decimal(self.high) - _decimal(self.low)) % _decimal(self.step) != 0:
             raise Refusal(got=f"step {self.step:g} from {self.low:g} to {self.high:g}", allowed="a step that ends on high")
@@ -155,6 +156,7 @@ Parameter = Fixed | Choices | Range
 
 
 def _decimal(number: float) -> Decimal:
+    """Return the number that a person wrote: 0.05 exactly, which no binary number is, so that steps end where they should."""
     return Decimal(str(number))
 
 
@@ -191,7 +193,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             for other in parameter.when:
                 if other not in self.root:
                     raise Refusal(f"{name}.when", repr(other), "another name of this space")
-        self._ordered()
+        self._ordered()  # refuses conditions that wait for one another
         return self
 
     @model_serializer
@@ -201,8 +203,9 @@ class SearchSpace(RootModel[dict[str, Entry]]):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the schema of what a study file may write: a name or path, or a mapping with plain values and an optional `from`."""
-        scalar = {"type": ["boolean", "integer", "number", "string", "null"]}
-        entry = {"anyOf": [scalar, *(kind.model_json_schema() for kind in (Fixed, Choices, Range))]}
+        scalar = {"type": ["boolean", "integer", "number", "string", "null"]}  # null takes a name out of the space it comes `from`
+        kinds = [kind.model_json_schema() for kind in (Fixed, Choices, Range)]
+        entry = {"anyOf": [scalar, *kinds]}
         inline = {"type": "object", "properties": {"from": {"type": "string"}}, "additionalProperties": entry}
         return {"anyOf": [{"type": "string"}, inline]}
 
@@ -224,7 +227,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
         Names whose `when` does not hold are left out.
         """
         chosen: dict[str, Any] = {}
-        for name in self.names():
+        for name in self.names():  # a name's conditions were chosen before it
             parameter = self.root[name]
             if not parameter.holds(chosen):
                 continue
@@ -250,6 +253,7 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             if isinstance(parameter, Range) and not parameter.listed:
                 allowed = f"choices, or a range in steps with at most {MOST_LISTED} values"
                 raise Refusal(name, describe(parameter), allowed, scope="in a grid")
+        # The product varies names whose condition does not hold as well, and so meets the same configuration several times.
         seen: set[tuple[tuple[str, Any], ...]] = set()
         names = self.names()
         for combination in itertools.product(*(self.values(name) for name in names)):
@@ -273,8 +277,8 @@ class SearchSpace(RootModel[dict[str, Entry]]):
             parameter = self.root[name]
             if not _contains(parameter, value):
                 raise Refusal(name, repr(value), describe(parameter), scope="in this arm's space")
-            known = {other: start[other] for other in parameter.when if other in start}
-            if len(known) == len(parameter.when) and not parameter.holds(known):
+            given = {other: start[other] for other in parameter.when if other in start}
+            if len(given) == len(parameter.when) and not parameter.holds(given):
                 raise Refusal(name, f"{value!r} where its `when` does not hold", describe(parameter))
 
     def _ordered(self) -> tuple[str, ...]:
@@ -296,8 +300,8 @@ def describe(parameter: Parameter, phrases: Mapping[str, str] = PHRASES) -> str:
         text = phrases[kind].format(low=parameter.low, high=parameter.high, step=parameter.step)
     else:
         text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in parameter.values())
-    wanted = {name: each if isinstance(each, tuple) else (each,) for name, each in parameter.when.items()}
-    conditions = [phrases["is"].format(name=name, values=phrases["or"].join(map(str, values))) for name, values in wanted.items()]
+    values_by_name = {name: values if isinstance(values, tuple) else (values,) for name, values in parameter.when.items()}
+    conditions = [phrases["is"].format(name=name, values=phrases["or"].join(map(str, values))) for name, values in values_by_name.items()]
     return phrases["when"].format(values=text, conditions=", ".join(conditions)) if conditions else text
 
 
@@ -318,7 +322,7 @@ def _distribution(parameter: Choices | Range | Fixed) -> "BaseDistribution":
 
 
 def _contains(parameter: Parameter, value: Any) -> bool:
-    if not isinstance(parameter, Range):
+    if not isinstance(parameter, Range):  # true equals 1 in Python, and is no learning rate
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in parameter.values())
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False

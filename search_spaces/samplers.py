@@ -36,7 +36,7 @@ def make_sampler(name: str, seed: int, space: SearchSpace, trials: int) -> "Base
     if name not in SAMPLERS:
         raise Refusal(got=f"sampler {name!r}", allowed=", ".join(SAMPLERS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `multivariate`, `group` and the Gaussian process
         return SAMPLERS[name].make(seed, space, trials)
 
 
@@ -49,6 +49,7 @@ def _make_tpe(seed: int, space: SearchSpace, trials: int) -> "BaseSampler":
     from optuna.samplers import TPESampler
 
     # Grouped, so that names under a condition are drawn together with the others of the trials that have them.
+    # Under conditions trials have different names: TPE then models each group of names that occur together (`group`).
     conditional = any(parameter.when for parameter in space.root.values())
     return TPESampler(seed=seed, n_startup_trials=_count_start_up(trials), multivariate=True, group=conditional)
 

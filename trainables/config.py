@@ -116,7 +116,7 @@ class TrialConfig(Section):
         nested: dict[str, Any] = {}
         for dotted, value in flat.items():
             *path, last = dotted.split(".")
-            here = nested
+            here = nested  # the section that `path` leads to, made on the way
             for part in path:
                 here = here.setdefault(part, {})
             here[last] = value
@@ -125,7 +125,7 @@ class TrialConfig(Section):
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, Mapping) and key != "own_metrics":
+        if isinstance(value, Mapping) and key != "own_metrics":  # one value: its keys are names that a person chose, and may hold dots
             yield from _flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

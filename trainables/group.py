@@ -16,6 +16,7 @@ def join_group() -> tuple[int, int]:
     """
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        # In memory: a group of one needs no port, of which two processes of a machine might take the same.
         store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     return dist.get_rank(), dist.get_world_size()
@@ -35,6 +36,7 @@ def broadcast_flag(flag: bool) -> bool:
 
 def barrier() -> None:
     """Return when every worker is here."""
+    # Not dist.barrier, which guesses the device where the group has two backends.
     dist.all_reduce(torch.zeros(1, device=device_of_worker()))
 
 

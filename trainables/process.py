@@ -131,7 +131,7 @@ def make_local_trainer(jobs: Jobs, share: Share, referee: str) -> DataParallelTr
 
     Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
     """
-    scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)
+    scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)  # 0 workers is the local mode
     return DataParallelTrainer(work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
 
 
@@ -202,11 +202,12 @@ def ask_actor(name: str, method: str, *arguments: Any, **named: Any) -> Any:
 def measure(jobs: Jobs, share: Share) -> list[Result]:
     """Return the results of jobs on runs that no one else writes meanwhile; a Ray task of the launcher's."""
     with contextlib.ExitStack() as held:
-        for _, flat in jobs:
+        for _, flat in jobs:  # all before the first begins: a run that another process holds stops the jobs before any is done
             held.enter_context(hold_run(Path(flat["folder"])))
         return run_jobs(jobs, share)
 
 
 def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:500]
+    last = lines[-1] if lines else ""  # Ray's errors carry a whole traceback, whose last line names the error
+    return f"{type(error).__name__}: {last}"[:500]

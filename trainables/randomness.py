@@ -10,13 +10,14 @@ from torch import Tensor
 
 def derive_seed(seed: int, purpose: str) -> int:
     """Return a seed for one purpose ("initialisation", "dropout/0", "order/3"), independent of the others of the trial."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:7])  # 56 bits: positive also where a seed is a signed number of 64
 
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
     """Seed torch's generators within, and leave them afterwards as they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []  # unnamed, all GPUs would be woken
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
@@ -36,7 +37,7 @@ class RandomState:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Let everything within draw from this state, which moves on, and leave the process's generators as they were."""
-        outside = _read_generators()
+        outside = _read_generators()  # what other trials of the process draw from
         _set_generators(self._states)
         try:
             yield

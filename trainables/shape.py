@@ -47,7 +47,8 @@ class ModelShape:
         sizes = self.linear_sizes()
         biases = sum(sizes[name][1] for name in ("q_proj", "k_proj", "v_proj")) if self.attention_bias else 0
         embeddings = self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2)
-        return embeddings + self.linear_parameters() + self.layers * (biases + 2 * self.hidden) + self.hidden
+        norms = 2 * self.hidden  # of a layer: before attention and before the MLP; one more stands before the head
+        return embeddings + self.linear_parameters() + self.layers * (biases + norms) + self.hidden
 
 
 LOGIT_BYTES = 128 * 2**20  # of float32 logits alive at once: small beside a model that has such a vocabulary
@@ -57,7 +58,7 @@ LOSS_CHUNK_TOKENS = 1024  # more at once is no faster, on a CPU slower
 def loss_chunk_tokens(vocabulary: int) -> int:
     """Return how many tokens' logits the loss holds at once: as many as LOGIT_BYTES hold, by eights, 1024 at most."""
     tokens = min(LOSS_CHUNK_TOKENS, max(1, LOGIT_BYTES // (4 * vocabulary)))
-    return tokens - tokens % 8 if tokens > 8 else tokens
+    return tokens - tokens % 8 if tokens > 8 else tokens  # matrix units work on rows by eights
 
 
 def read_model_shape(folder: Path) -> ModelShape:
@@ -82,6 +83,7 @@ def read_model_shape(folder: Path) -> ModelShape:
             intermediate=int(config["intermediate_size"]),
             vocabulary=int(config["vocab_size"]),
             tied_embeddings=bool(config.get("tie_word_embeddings", kind == "qwen2")),
+            # Qwen2's biases are in its code and not among its settings.
             attention_bias=kind == "qwen2" or bool(config.get("attention_bias", False)),
             context=int(config.get("max_position_embeddings", 2048)),
         )

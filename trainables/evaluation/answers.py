@@ -15,7 +15,7 @@ from trainables.models.model import LanguageModel
 METRIC = "test/semantic_similarity"
 
 
-def measure_similarity(model: LanguageModel, model_folder: Path, data_folder: Path, asked: Similarity) -> tuple[dict[str, float], str]:
+def measure_similarity(model: LanguageModel, model_folder: Path, data_folder: Path, request: Similarity) -> tuple[dict[str, float], str]:
     """Return the metric, greedy answers against true ones, and the signature of its making.
 
     Asked are the first test documents of the sets that are adapted to, as far as they have prompts that leave room for an answer.
@@ -28,14 +28,15 @@ def measure_similarity(model: LanguageModel, model_folder: Path, data_folder: Pa
     rows = pd.concat([pd.read_parquet(place, columns=["prompt", "text"]) for place in places])
     rows = rows[rows["prompt"] != ""]
     tokenizer = load_text_tokenizer(model_folder)
-    rows = rows.iloc[find_fitting(model, tokenizer, rows["prompt"].tolist(), asked.new_tokens)[: asked.answers]]
+    fitting = find_fitting(model, tokenizer, rows["prompt"].tolist(), request.new_tokens)
+    rows = rows.iloc[fitting[: request.answers]]
     if rows.empty:
         return {}, "absent: no test document has a prompt that leaves room for an answer"
-    answers = generate(model, tokenizer, rows["prompt"].tolist(), new_tokens=asked.new_tokens, as_written=True)
+    answers = generate(model, tokenizer, rows["prompt"].tolist(), new_tokens=request.new_tokens, as_written=True)
     try:
-        figure = semantic_similarity(answers, rows["text"].tolist(), asked.model, asked.revision)
+        figure = semantic_similarity(answers, rows["text"].tolist(), request.model, request.revision)
     except OSError as error:  # at the end of a search: the hub is out of reach, or has no such model
         reason = str(error).strip().partition("\n")[0]
-        return {}, f"absent: {asked.model} cannot be loaded: {reason}"
-    assert figure is not None
-    return {METRIC: figure.value}, f"{figure.signature}|answers:{len(answers)}|new_tokens:{asked.new_tokens}|greedy"
+        return {}, f"absent: {request.model} cannot be loaded: {reason}"
+    assert figure is not None  # the extra was looked for above, before minutes were spent on answers
+    return {METRIC: figure.value}, f"{figure.signature}|answers:{len(answers)}|new_tokens:{request.new_tokens}|greedy"

@@ -31,7 +31,7 @@ class ClassSums:
     def metrics(self, under: str, names: Sequence[str]) -> Iterator[tuple[str, float]]:
         """Yield `<under>/<class>/bits_per_character` and `…/accuracy` of every class that occurs."""
         for place, name in enumerate(names):
-            if self.characters[place]:
+            if self.characters[place]:  # a class that does not occur has no metric, rather than one of 0 / 0
                 yield f"{under}/{name}/bits_per_character", float(self.nats[place] / math.log(2) / self.characters[place])
             if self.units[place]:
                 yield f"{under}/{name}/accuracy", float(self.right[place] / self.units[place])

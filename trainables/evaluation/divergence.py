@@ -20,7 +20,7 @@ from trainables.corpora.tokens.packing import IGNORED
 from trainables.models.model import LanguageModel
 from trainables.shape import loss_chunk_tokens
 
-TOKENS = 2048  # of each set, at least one row
+TOKENS = 2048  # of each set, at least one row: a mean over so many is steady, and their hidden states are some megabytes
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def measure_divergence(model: LanguageModel, card: Card, data_folder: Path, base
     if not (base_folder / REFERENCE_FILE).exists():
         return {}
     reference = load_file(base_folder / REFERENCE_FILE)
-    head = model.head_weight
+    head = model.head_weight  # the trial's own: full fine-tuning changes it
     base_head = read_head(model_folder).to(head.device, head.dtype)
     return {
         f"divergence/{name}": mean_divergence(
@@ -50,39 +50,40 @@ def measure_divergence(model: LanguageModel, card: Card, data_folder: Path, base
 
 def mean_divergence(base_td: Tensor, base_head_vd: Tensor, trial_td: Tensor, trial_head_vd: Tensor) -> float:
     """Return the mean over tokens of sum p (ln p - ln q), p the base's probabilities and q the trial's; in chunks of tokens."""
-    total, chunk = 0.0, max(1, loss_chunk_tokens(len(base_head_vd)) // 2)
+    chunk = max(1, loss_chunk_tokens(len(base_head_vd)) // 2)  # halved, since two models' logits are held at once
+    total = 0.0
     for start in range(0, len(base_td), chunk):
         rows = slice(start, start + chunk)
-        ours, theirs = (
-            torch.log_softmax((hidden[rows].to(head.dtype) @ head.T).float(), dim=1)
-            for hidden, head in ((base_td, base_head_vd), (trial_td, trial_head_vd))
+        base_tv, trial_tv = (  # ln p and ln q; in float32, or small differences of half-precision logits would be lost
+            torch.log_softmax((hidden_td[rows].to(head_vd.dtype) @ head_vd.T).float(), dim=1)
+            for hidden_td, head_vd in ((base_td, base_head_vd), (trial_td, trial_head_vd))
         )
-        total += (ours.exp() * (ours - theirs)).sum(dtype=torch.float64).item()
+        total += (base_tv.exp() * (base_tv - trial_tv)).sum(dtype=torch.float64).item()
     return total / len(base_td)
 
 
 def _states(model: LanguageModel, data_folder: Path, name: str) -> Tensor:
-    """Return the hidden states at the targets of the set's first validation rows, about TOKENS of them."""
+    """Return the hidden states [tokens, hidden] at the targets of the set's first validation rows, about TOKENS of them."""
     folder = split_folder(data_folder, name, "validation")
     inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
-    counted = np.cumsum((np.asarray(targets) != IGNORED).sum(axis=1))
-    rows = 1 + int(np.searchsorted(counted, TOKENS, side="right"))
+    targets_before = np.cumsum((np.asarray(targets) != IGNORED).sum(axis=1))  # [rows]: up to each row's end
+    rows = 1 + int(np.searchsorted(targets_before, TOKENS, side="right"))
     device = next(model.parameters()).device
-    wanted = torch.from_numpy(np.asarray(targets[:rows]) != IGNORED).to(device)
-    return torch.cat(
-        [
-            model.hidden_states(torch.from_numpy(np.asarray(row, np.int64))[None].to(device))[0][mask]
-            for row, mask in zip(inputs[:rows], wanted, strict=True)
-        ]
-    )
+    is_target_bt = torch.from_numpy(np.asarray(targets[:rows]) != IGNORED).to(device)
+    states: list[Tensor] = []
+    # Row by row, so that base and trial compute the same shapes and round alike.
+    for row, is_target_t in zip(inputs[:rows], is_target_bt, strict=True):
+        inputs_1t = torch.from_numpy(np.asarray(row, np.int64))[None].to(device)
+        states.append(model.hidden_states(inputs_1t)[0][is_target_t])
+    return torch.cat(states)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # one base serves all trials of a process
 def read_head(model_folder: Path) -> Tensor:
     """Return the head's matrix from a model folder's safetensors, the embedding's where they are tied."""
-    found: dict[str, Tensor] = {}
+    matrices: dict[str, Tensor] = {}
     for path in sorted(model_folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in set(file.keys()) & {"lm_head.weight", "model.embed_tokens.weight"}:
-                found[name] = file.get_tensor(name)
-    return found["lm_head.weight"] if "lm_head.weight" in found else found["model.embed_tokens.weight"]
+                matrices[name] = file.get_tensor(name)
+    return matrices["lm_head.weight"] if "lm_head.weight" in matrices else matrices["model.embed_tokens.weight"]

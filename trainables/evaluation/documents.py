@@ -29,7 +29,7 @@ def write_documents(folder: Path, table: pd.DataFrame) -> None:
     """Write the table into a run's folder, complete or absent; splits measured earlier and not again are kept."""
     earlier = read_documents(folder)
     if earlier is not None:
-        kept = earlier.loc[~earlier["split"].isin(set(table["split"])).to_numpy()]
-        table = pd.concat([kept, table], ignore_index=True)
-    whole = table.reindex(columns=list(COLUMNS))
+        other_splits = earlier.loc[~earlier["split"].isin(set(table["split"])).to_numpy()]
+        table = pd.concat([other_splits, table], ignore_index=True)
+    whole = table.reindex(columns=list(COLUMNS))  # the columns' order, whichever part was measured first
     write_file(folder / DOCUMENTS_FILE, partial(whole.to_parquet, engine="pyarrow", index=False))

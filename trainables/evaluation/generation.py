@@ -14,7 +14,7 @@ from trainables.randomness import derive_seed, own_random_state
 
 def find_fitting(model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], new_tokens: int) -> list[int]:
     """Return the places of the prompts, as a template wrote them, that leave room for so many new tokens in the model's context."""
-    most = model.config.max_position_embeddings - new_tokens
+    most = model.config.max_position_embeddings - new_tokens  # beside the token that begins a text
     return [place for place, ids in enumerate(tokenizer.encode_prompts(prompts)) if 1 + len(ids) <= most]
 
 
@@ -49,6 +49,7 @@ def generate(  # noqa: PLR0913
     with own_random_state(derive_seed(seed, "generation")), _at_rest(model, tokenizer, new_tokens, temperature) as causal:
         for start in range(0, len(order), rows_per_pass):
             rows = order[start : start + rows_per_pass]
+            # The rows' order and grouping are settled before anything is sampled: the same seed draws the same texts.
             answers |= zip(rows, _continue(causal, tokenizer, [contexts[row] for row in rows]), strict=True)
     return [answers[row] for row in range(len(prompts))]
 

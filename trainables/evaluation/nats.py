@@ -65,7 +65,7 @@ class Evaluation:
         for name in self.card.retained:
             key, sums = f"{under}retained/{name}/bits_per_byte", self._sum("set in @sets", (name,))
             metrics[key] = sums["nats"] / math.log(2) / sums["bytes"]
-            if base is not None and key in base:
+            if base is not None and key in base:  # a base may have been measured without this set
                 metrics[f"{under}retention/{name}"] = base[key] / metrics[key]
         return metrics
 
@@ -101,7 +101,7 @@ def evaluate(model: LanguageModel, data_folder: Path, split: Split, *, rows_per_
     of the passes, and every worker returns the whole result. The model's training mode is left as it was.
     """
     card = load_card(data_folder)
-    training = model.training
+    training = model.training  # read before it is changed; put back even after an error
     tables: list[pd.DataFrame] = []
     scripts, parts = NO_SCRIPTS, NO_PARTS
     model.eval()
@@ -111,7 +111,7 @@ def evaluate(model: LanguageModel, data_folder: Path, split: Split, *, rows_per_
             attribution = load_attribution(split_folder(data_folder, name, split))
             table = _sum_documents(data_folder, name, split, nats, find_right(attribution.characters, hits))
             tables.append(table.assign(**dict(sum_scripts_by_document(attribution, nats, table))))
-            if name in card.adapted:
+            if name in card.adapted:  # the others are measured whole: classes are told of what was adapted to
                 scripts, parts = scripts + sum_scripts(attribution, nats, hits), parts + sum_parts(attribution, nats, hits)
     finally:
         model.train(training)
@@ -122,21 +122,23 @@ def evaluate(model: LanguageModel, data_folder: Path, split: Split, *, rows_per_
 def measure_tokens(model: LanguageModel, folder: Path, rows_per_pass: int = 8) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return nats [tokens] of a split's targets, document after document, and whether no other token was likelier [tokens]."""
     inputs, targets = (np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in ("inputs", "targets"))
-    wanted = np.asarray(targets) != IGNORED  # [rows, sequence_length]
-    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, 0)  # of each target among all targets
+    sequence_length = inputs.shape[1]
+    is_target = np.asarray(targets) != IGNORED  # [rows, sequence_length]
+    target_number = np.cumsum(is_target).reshape(is_target.shape) - 1
+    places = np.where(is_target, target_number, 0)  # of each target among all targets
     device = next(model.parameters()).device
-    totals = torch.zeros((2, int(wanted.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
-    widths = inputs.shape[1] - np.argmax(wanted[:, ::-1], axis=1)  # up to the last target
-    for (rows, width), counted in _own_passes(plan_passes(widths, rows_per_pass * inputs.shape[1])):
+    totals_2t = torch.zeros((2, int(is_target.sum())), dtype=torch.float64, device=device)  # nats, and 1 where it was the likeliest
+    widths = sequence_length - np.argmax(is_target[:, ::-1], axis=1)  # up to the last target: padding behind it is not computed
+    for (rows, width), is_counted in _own_passes(plan_passes(widths, rows_per_pass * sequence_length)):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
-        measured = token_nats(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
-        if counted:
-            mask = torch.from_numpy(wanted[rows, :width]).to(device)
-            columns = torch.from_numpy(places[rows, :width]).to(device)[mask]
-            for line, values in zip(totals, measured, strict=True):
-                line[columns] = values[mask].double()
+        nats_bt, hits_bt = token_nats(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
+        if is_counted:
+            is_target_bt = torch.from_numpy(is_target[rows, :width]).to(device)
+            places_t = torch.from_numpy(places[rows, :width]).to(device)[is_target_bt]
+            totals_2t[0, places_t] = nats_bt[is_target_bt].double()
+            totals_2t[1, places_t] = hits_bt[is_target_bt].double()
     # Each target was measured by one worker and is 0 on the others, so the sum over workers is the whole.
-    nats, hits = _sum_over_workers(totals).cpu().numpy()
+    nats, hits = _sum_over_workers(totals_2t).cpu().numpy()
     return nats, hits > 0.5
 
 
@@ -157,11 +159,11 @@ def _sum_documents(data_folder: Path, name: str, split: Split, nats: NDArray[np.
 
 def plan_passes(lengths: NDArray[np.intp], tokens_per_pass: int) -> list[Pass]:
     """Return rows grouped by length, longest first, so that little of a pass is padding."""
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable")  # stable: rows of one length stay in the files' order
     passes: list[Pass] = []
     start = 0
     while start < len(order):
-        width = int(lengths[order[start]])
+        width = int(lengths[order[start]])  # the first row of a pass is its longest
         end = start + max(1, tokens_per_pass // width)
         passes.append((order[start:end], width))
         start = end

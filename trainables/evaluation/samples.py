@@ -25,6 +25,7 @@ def write_samples(model: LanguageModel, model_folder: Path, data_folder: Path, f
     samples: list[dict[str, str]] = []
     for name in load_card(data_folder).adapted:
         rows = pd.read_parquet(split_folder(data_folder, name, "test") / "documents.parquet").head(LOOKED_AT)
+        # (given, expected): a prompt and its answer, or a text cut after its opening.
         pairs = [
             (prompt, text) if prompt else (text[:OPENING_CHARACTERS], text[OPENING_CHARACTERS:])
             for prompt, text in zip(rows["prompt"], rows["text"], strict=True)

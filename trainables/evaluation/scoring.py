@@ -29,14 +29,17 @@ class ModelScorer:
 
         Raises ValueError where one has no token, is longer with its context than the model's context, or gets no finite likelihood.
         """
-        contexts = [[self._tokenizer.start, *ids] for ids in self._tokenizer.encode([each.context for each in continuations])]
-        texts = [ids.tolist() for ids in self._tokenizer.encode([each.text for each in continuations])]
+        context_ids = self._tokenizer.encode([continuation.context for continuation in continuations])
+        contexts = [[self._tokenizer.start, *ids] for ids in context_ids]
+        texts = [ids.tolist() for ids in self._tokenizer.encode([continuation.text for continuation in continuations])]
         self._check(continuations, contexts, texts)
+        # The last token is only ever a target, so a row is one shorter than its tokens.
+        lengths = [len(context) + len(text) - 1 for context, text in zip(contexts, texts, strict=True)]
         scores: dict[int, Score] = {}
         training = self._model.training
         self._model.eval()
         try:
-            for rows in self._plan([len(context) + len(text) - 1 for context, text in zip(contexts, texts, strict=True)]):
+            for rows in self._plan(lengths):
                 nats = self._measure([contexts[row] for row in rows], [texts[row] for row in rows])
                 scores |= {row: Score(nats[place], len(texts[row]), len(continuations[row].text)) for place, row in enumerate(rows)}
         finally:
@@ -47,12 +50,12 @@ class ModelScorer:
 
     def _check(self, continuations: Sequence[Continuation], contexts: list[list[int]], texts: list[list[int]]) -> None:
         most = self._model.config.max_position_embeddings
-        for each, context, text in zip(continuations, contexts, texts, strict=True):
+        for continuation, context, text in zip(continuations, contexts, texts, strict=True):
             length = len(context) + len(text) - 1
             if not text:
-                raise ValueError(f"the tokenizer makes no token of the continuation {each.text!r}")
+                raise ValueError(f"the tokenizer makes no token of the continuation {continuation.text!r}")
             if length > most:
-                raise Refusal(f"{each.text!r} after its context", f"{length} tokens", f"at most {most}, the model's context")
+                raise Refusal(f"{continuation.text!r} after its context", f"{length} tokens", f"at most {most}, the model's context")
 
     def _plan(self, lengths: Sequence[int]) -> list[list[int]]:
         """Return the rows of every pass, the longest first."""
@@ -65,19 +68,21 @@ class ModelScorer:
         return passes
 
     def _measure(self, contexts: list[list[int]], texts: list[list[int]]) -> list[float]:
-        """Return every row's nats."""
-        width = max(len(context) + len(text) for context, text in zip(contexts, texts, strict=True)) - 1
+        """Return every row's nats, those of its text alone, summed in float64."""
+        lengths = [len(context) + len(text) - 1 for context, text in zip(contexts, texts, strict=True)]
+        width = max(lengths)
         inputs_bt = torch.zeros(len(texts), width, dtype=torch.long)  # padding stands on the right, where nothing before sees it
         targets_bt = torch.full_like(inputs_bt, IGNORED)
         for row, (context, text) in enumerate(zip(contexts, texts, strict=True)):
-            end = len(context) + len(text) - 1
+            end = lengths[row]
             inputs_bt[row, :end] = torch.tensor((context + text)[:-1])
-            targets_bt[row, len(context) - 1 : end] = torch.tensor(text)
+            targets_bt[row, len(context) - 1 : end] = torch.tensor(text)  # the context's last token predicts the text's first
         targets_bt = targets_bt.to(self._device)
-        wanted = targets_bt != IGNORED  # the head is computed there alone
-        hidden_td = self._model.hidden_states(inputs_bt.to(self._device))[wanted]
-        nats_t, _ = token_nats(hidden_td, self._model.head_weight, targets_bt[wanted])
-        return _sum_by_row(nats_t, wanted.nonzero()[:, 0], len(texts)).tolist()
+        is_target_bt = targets_bt != IGNORED  # the head is computed there alone
+        hidden_td = self._model.hidden_states(inputs_bt.to(self._device))[is_target_bt]
+        nats_t, _ = token_nats(hidden_td, self._model.head_weight, targets_bt[is_target_bt])
+        row_of_token_t = is_target_bt.nonzero()[:, 0]
+        return _sum_by_row(nats_t, row_of_token_t, len(texts)).tolist()
 
 
 def _sum_by_row(values: Tensor, rows: Tensor, count: int) -> Tensor:

@@ -30,11 +30,11 @@ def overlap(answers: Sequence[str], references: Sequence[str]) -> dict[str, Figu
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    answered, wanted = join_words(answers), join_words(references)
+    answer_words, reference_words = join_words(answers), join_words(references)
     makers = {
-        "bleu_words": (BLEU(tokenize="none", force=True), answered, wanted),  # force: the words are split on purpose
+        "bleu_words": (BLEU(tokenize="none", force=True), answer_words, reference_words),  # force: the words are split on purpose
         "bleu_characters": (BLEU(tokenize="char"), answers, references),
-        "chrf_words": (CHRF(word_order=2), answered, wanted),
+        "chrf_words": (CHRF(word_order=2), answer_words, reference_words),
         "chrf_characters": (CHRF(), answers, references),
     }
     scores = {name: metric.corpus_score(left, [right]).score for name, (metric, left, right) in makers.items()}
@@ -63,4 +63,5 @@ def semantic_similarity(answers: Sequence[str], references: Sequence[str], model
     encoder = SentenceTransformer(model, revision=revision, trust_remote_code=False, model_kwargs={"use_safetensors": True})
     left, right = (encoder.encode(list(texts), normalize_embeddings=True, show_progress_bar=False) for texts in (answers, references))
     signature = f"{model}@{revision}|sentence-transformers:{version('sentence-transformers')}"
-    return Figure(float((left * right).sum(axis=1).mean()), signature)
+    cosines = (left * right).sum(axis=1)  # [answers]: both sides have length 1
+    return Figure(float(cosines.mean()), signature)

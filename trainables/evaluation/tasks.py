@@ -119,10 +119,11 @@ class JCommonsenseQA:
         """Return accuracy with its 95 % Wilson interval, and accuracy where nats are taken per character of a choice."""
         from scipy.stats import binomtest
 
-        scores = score([Continuation(self.context(each), choice) for each in self.questions for choice in each.choices])
-        nats = np.array([each.nats for each in scores]).reshape(-1, 5)
-        characters = np.array([each.characters for each in scores]).reshape(-1, 5)
+        scores = score([Continuation(self.context(question), choice) for question in self.questions for choice in question.choices])
+        nats = np.array([choice.nats for choice in scores]).reshape(-1, 5)  # [questions, choices]
+        characters = np.array([choice.characters for choice in scores]).reshape(-1, 5)
         labels = np.array([question.label for question in self.questions])
+        # By character too: nats add up, so that of several choices a short one is likely for its shortness alone.
         correct, correct_by_character = (int((table.argmin(axis=1) == labels).sum()) for table in (nats, nats / characters))
         interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
         metrics = {
@@ -150,11 +151,12 @@ class JCommonsenseQA:
             return []
         if path is None:
             raise Refusal("--few-shot", f"{count} without --examples", "a file to draw examples from, e.g. train-v1.3.json")
-        asked = {question.question for question in self.questions}
-        known = [example for example in read_items(path, Question) if example.question not in asked]
-        if count > len(known):
-            raise Refusal("--few-shot", count, f"at most {len(known)}, the questions of {path} that are not asked")
-        return random.Random(self._settings.seed).sample(known, count)
+        # An example that is asked as well would give its own answer away.
+        own_questions = {question.question for question in self.questions}
+        examples = [example for example in read_items(path, Question) if example.question not in own_questions]
+        if count > len(examples):
+            raise Refusal("--few-shot", count, f"at most {len(examples)}, the questions of {path} that are not asked")
+        return random.Random(self._settings.seed).sample(examples, count)
 
 
 class Written(Item):
@@ -183,9 +185,9 @@ class Bleu:
 
     def measure(self, score: Scorer, generate: Generator) -> Measured:
         """Return the figures of the whole corpus, with the signature of each among the facts."""
-        prompts = [self._settings.prompt.replace("{prompt}", item.prompt) for item in self.items]
+        prompts = [self._settings.prompt.replace("{prompt}", item.prompt) for item in self.items]  # no `format`: texts may hold braces
         answers = [answer.strip() for answer in generate(prompts, self._settings.new_tokens)]
-        if len(self._files) > 1:
+        if len(self._files) > 1:  # the references are single sentences; what follows one would only cost points
             answers = [answer.partition("\n")[0].rstrip() for answer in answers]
         references = [item.reference for item in self.items]
         figures = overlap(answers, references)
@@ -211,13 +213,14 @@ TASKS: dict[str, type[Task]] = {"jcommonsenseqa": JCommonsenseQA, "bleu": Bleu}
 def read_items(path: str, kind: type[AnItem]) -> list[AnItem]:
     """Return the items of a JSON Lines file. Raises ValueError `file:line: field: …`, or where the file has none."""
     items: list[AnItem] = []
-    for number, line in enumerate(_read(path).removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+    without_mark = _read(path).removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which no JSON begins with
+    for number, line in enumerate(without_mark.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             items.append(kind.model_validate_json(line))
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors()[0]  # one line for one fault: the others follow when it is mended
             if first["type"] == "json_invalid":
                 raise Refusal(place=f"{path}:{number}", fault=f"bad JSON: {first['msg']}") from None
             field = ".".join(map(str, first["loc"]))
@@ -234,6 +237,7 @@ def read_parallel(paths: Sequence[str]) -> list[Written]:
     columns: list[list[str]] = []
     for path in paths:
         try:
+            # Not splitlines, which also cuts at signs that stand inside sentences: the two files would fall out of step.
             columns.append(_read(path).decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n"))
         except UnicodeDecodeError as error:
             raise Refusal(place=path, fault=str(error), allowed="UTF-8") from None
@@ -267,7 +271,7 @@ def _read_similarity(named: str | None) -> tuple[str, str]:
     """Return id and revision of the model for semantic similarity, empty where none is named."""
     if named is None:
         return "", ""
-    found = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", named)
-    if found is None:
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", named)
+    if match is None:
         raise Refusal("--similarity", named, "owner/name@commit, the commit 40 hexadecimal digits")
-    return found[1], found[2]
+    return match[1], match[2]

@@ -77,14 +77,14 @@ def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perpl
     trial = build_model(config, weights).to(device).eval()
     with autocast(config):
         expected = (trial.hidden_states(inputs_bt) @ trial.head_weight.T).float()
-    del trial
+    del trial  # two whole models need not fit at once
     exported = _read(config, folder, merge=merge).to(device).eval()
-    found = exported.network(input_ids=inputs_bt, use_cache=False).logits.float()
+    actual = exported.network(input_ids=inputs_bt, use_cache=False).logits.float()
     nats = np.concatenate([measure_tokens(exported, place)[0] for place in places])
     return Agreement(
         trial_perplexity=trial_perplexity,
         perplexity=perplexity(float(nats.sum()), len(nats)),
-        logit_difference=float((found - expected).abs().max()),
+        logit_difference=float((actual - expected).abs().max()),
         logit_spread=float(expected.std()),
         tolerance=TOLERANCE[config.model.precision],
     )

@@ -21,20 +21,21 @@ def read_machine(config: TrialConfig) -> dict[str, str]:
     device = device_of_worker()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     versions = {f"version.{library}": importlib.metadata.version(library) for library in LIBRARIES}
-    commit = {"git_commit": found} if (found := read_commit()) else {}
-    return {"device": name, "precision": config.model.precision, "version.python": platform.python_version(), **versions, **commit}
+    commit = read_commit()
+    facts = {"device": name, "precision": config.model.precision, "version.python": platform.python_version(), **versions}
+    return facts | ({"git_commit": commit} if commit else {})
 
 
 @functools.cache
 def read_commit() -> str:
     """Return the commit of hikaku's own source; empty where it was installed, possibly amid another repository, or shipped without one."""
-    here = Path(__file__)
+    here = Path(__file__)  # that git tracks this very file is the proof that the repository is hikaku's own
     for arguments in (["ls-files", "--error-unmatch", here.name], ["rev-parse", "HEAD"]):
         try:
-            asked = subprocess.run(["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True)
+            answer = subprocess.run(["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return ""
-    return asked.stdout.strip()
+    return answer.stdout.strip()
 
 
 def read_built(model: LanguageModel, config: TrialConfig, parameters: tuple[int, int], peak_learning_rate: float) -> dict[str, str]:
@@ -42,8 +43,10 @@ def read_built(model: LanguageModel, config: TrialConfig, parameters: tuple[int,
 
     Raises AssertionError, naming both values, where one is not what was asked or what the formula says.
     """
-    asked = config.optimizer.learning_rate
-    assert peak_learning_rate == asked, f"optimizer.learning_rate is {asked}, the built optimizer's highest is {peak_learning_rate}"
+    configured = config.optimizer.learning_rate
+    assert peak_learning_rate == configured, (
+        f"optimizer.learning_rate is {configured}, the built optimizer's highest is {peak_learning_rate}"
+    )
     formula, trainable = config.method.trainable_parameters(read_model_shape(Path(config.model.folder))), parameters[0]
     assert trainable == formula, f"{config.method.name}: {formula} trainable parameters by formula, {trainable} in the built model"
     built = model.method.read_back(model.network) | {"optimizer.learning_rate": peak_learning_rate}

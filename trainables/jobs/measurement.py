@@ -26,18 +26,19 @@ SCALED = ("eval/perplexity", "eval/bits_per_character")
 def measure_base(config: TrialConfig) -> Result:
     """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
     ended = load_result(Path(config.folder))
-    if ended is not None:
+    if ended is not None:  # measured before an interruption
         return ended
     started = time.time()
     rank, _ = join_group()
     model = load_model(Path(config.model.folder), config.model.precision).to(device_of_worker()).eval()
     evaluation = evaluate(model, Path(config.data.folder), "validation")
     metrics = evaluation.metrics(evaluation.metrics(None))  # it retains all that it knows
-    metrics |= dict.fromkeys((f"divergence/{name}" for name in evaluation.card.retained), 0.0)
-    metrics["efficiency/total_parameters"] = float(count_parameters(model)[1])
+    metrics |= dict.fromkeys((f"divergence/{name}" for name in evaluation.card.retained), 0.0)  # from itself
+    _, total = count_parameters(model)
+    metrics["efficiency/total_parameters"] = float(total)
     facts = read_machine(config) | {"attention": read_attention(model)}
     result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=facts, started=started, ended=time.time())
-    if rank == 0:
+    if rank == 0:  # the result comes last: it says that all the rest is there
         write_documents(Path(config.folder), evaluation.documents)
         save_reference(model, Path(config.data.folder), Path(config.folder))
         write_file(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
@@ -62,12 +63,12 @@ def measure_scales(config: TrialConfig) -> None:
     base, metrics = read_base(config), dict(result.metrics)
     for scale in SCALES:
         with torch.no_grad(), autocast(config), scaled(model.network, scale):
-            found = evaluate(model, Path(config.data.folder), "validation").metrics(base)
-        wanted = {name: value for name, value in found.items() if name in SCALED or name.startswith("retention/")}
-        metrics |= {f"scaled/{scale:g}/{name.removeprefix('eval/')}": value for name, value in wanted.items()}
+            measured = evaluate(model, Path(config.data.folder), "validation").metrics(base)
+        reported = {name: value for name, value in measured.items() if name in SCALED or name.startswith("retention/")}
+        metrics |= {f"scaled/{scale:g}/{name.removeprefix('eval/')}": value for name, value in reported.items()}
     if rank == 0:
         save_result(folder, result.model_copy(update={"metrics": metrics}))
-    barrier()
+    barrier()  # no worker goes on to a job that would read what is not written yet
 
 
 def open_test(config: TrialConfig) -> Result:
@@ -87,6 +88,7 @@ def open_test(config: TrialConfig) -> Result:
     model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
     with torch.no_grad(), autocast(config):
         evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
+    # Retention on test is against the base on test, whose split was opened before; the base is its own measure.
     base = read_base(config) if weights.exists() else evaluation.metrics(None)
     measured = evaluation.metrics(base)
     measured["test/degradation"] = measured["test/perplexity"] - result.metrics["eval/perplexity"]

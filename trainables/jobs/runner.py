@@ -135,9 +135,10 @@ class Runner:
 
     def _costs(self) -> dict[str, float]:
         """Return the metrics of memory, speed and GPU time up to now."""
-        gpus = self.trial.world_size if torch.cuda.is_available() else 0
+        gpus = self.trial.world_size if torch.cuda.is_available() else 0  # a worker computes on one
         gradient_share = self.trial.world_size if self.config.engine.zero_stage >= 2 else 1
-        measured = self.memory.metrics(self.engine.state()[0], gradient_share) | self.speed.metrics()
+        optimizer_state, _ = self.engine.state()
+        measured = self.memory.metrics(optimizer_state, gradient_share) | self.speed.metrics()
         return measured | {"efficiency/gpu_seconds": self.trial.wall_seconds() * gpus}
 
     def _save_weights(self, folder: Path) -> None:

@@ -146,6 +146,7 @@ class Trial:
         progress.validation_loss = None  # it was that of the weights before this step
         progress.pending_nats += step.loss * step.tokens
         progress.pending_tokens += step.tokens
+        # A point at the first step past each multiple of the cadence, whatever the batch, so that trials' curves have like points.
         if progress.tokens // every > before // every or progress.step == self.steps:
             self._add_curve_point(step)
         self._owes_checkpoint = step.flags > 0  # any worker's flag counts: all of them write a checkpoint, or none
@@ -185,8 +186,10 @@ class Trial:
         """Write a checkpoint of the engine's state, the trial's own, and the weights, by `save_weights(folder)`. Called on every worker."""
         self.progress.wall_seconds = self.wall_seconds()
         self.progress.energy_kwh = self._load.energy_kwh()
-        self._checkpoints.save(self.progress, {**tensors, **self.random_state.tensors()}, numbers, save_weights)
-        self._saved, self._owes_checkpoint = time.time(), False
+        state = {**tensors, **self.random_state.tensors()}
+        self._checkpoints.save(self.progress, state, numbers, save_weights)
+        self._saved = time.time()
+        self._owes_checkpoint = False
 
     def take_up(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the engine's tensors and numbers where a checkpoint left them, after taking up the trial's own; None at a beginning."""

@@ -32,6 +32,7 @@ def pretraining_texts() -> dict[str, dict[SplitName, list[str]]]:
 
 def embedded_digest(recipe: Recipe = SMALL) -> str:
     """Return the hex sha256 of all that makes the model: its recipe and its texts."""
+    # Sorted keys, or the digest would hang on the order in which fields are declared.
     made_of = {"format": FORMAT, "recipe": asdict(recipe), "texts": pretraining_texts()}
     return hashlib.sha256(json.dumps(made_of, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -53,7 +54,7 @@ def ensure_embedded(cache: Path | None = None, *, recipe: Recipe = SMALL, show_p
     if folder.exists():
         return folder
     with hold(folder.with_suffix(".lock")):
-        if folder.exists():
+        if folder.exists():  # another process trained it while this one waited
             return folder
         from trainables.models.pretraining import pretrain
 

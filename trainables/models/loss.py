@@ -17,22 +17,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden_td: Tensor, weight_vd: Tensor, targets_t: Tensor, chunk_tokens: int) -> Tensor:
         wants_hidden, wants_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         hidden_grad = torch.empty_like(hidden_td) if wants_hidden else None
-        weight_grad = torch.zeros_like(weight_vd, dtype=torch.float32) if wants_weight else None
+        weight_grad = torch.zeros_like(weight_vd, dtype=torch.float32) if wants_weight else None  # summed over chunks, so in float32
         total = torch.zeros((), dtype=torch.float64, device=hidden_td.device)  # thousands of tokens are summed
         for start in range(0, hidden_td.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
-            logits = _product(hidden_td[rows], weight_vd.T)
-            nats, scale, _ = _exponentiate(logits, targets_t[rows])
-            total += nats.sum(dtype=torch.float64)
+            logits_tv = _product(hidden_td[rows], weight_vd.T)
+            nats_t, scale_t1, _ = _exponentiate(logits_tv, targets_t[rows])
+            total += nats_t.sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
-            _differentiate(logits, scale, targets_t[rows])
-            logits = logits.to(weight_vd.dtype)
+            _differentiate(logits_tv, scale_t1, targets_t[rows])
+            # In the weights' own type, as autograd would have it: the products then take the fast units.
+            logits_tv = logits_tv.to(weight_vd.dtype)
             if hidden_grad is not None:
-                torch.mm(logits, weight_vd, out=hidden_grad[rows])
+                torch.mm(logits_tv, weight_vd, out=hidden_grad[rows])
             if weight_grad is not None:
-                _add_product(weight_grad, logits.T, hidden_td[rows])
-            del logits  # before the next chunk's are made
+                _add_product(weight_grad, logits_tv.T, hidden_td[rows])
+            del logits_tv  # before the next chunk's are made
         ctx.gradients = hidden_grad, None if weight_grad is None else weight_grad.to(weight_vd.dtype)
         return total.float()
 
@@ -55,9 +56,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chu
     """
     if not torch.is_grad_enabled():  # autograd functions are told that a weight wants its gradient even then
         hidden, weight = hidden.detach(), weight.detach()
-    flat = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
+    hidden_td, targets_t = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
     with torch.autocast(hidden.device.type, enabled=False):
-        loss = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk_tokens or loss_chunk_tokens(weight.shape[0]))
+        loss = _LinearCrossEntropy.apply(hidden_td, weight, targets_t, chunk_tokens or loss_chunk_tokens(weight.shape[0]))
     assert isinstance(loss, Tensor)
     return loss
 
@@ -65,17 +66,18 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, chu
 @torch.no_grad()
 def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk_tokens: int | None = None) -> tuple[Tensor, Tensor]:
     """Return float32 nats and bool hits, both shaped like `targets`: whether no token was likelier. 0 and False where IGNORED."""
-    hidden_td, targets_t = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), targets.reshape(-1)
-    nats = torch.empty(targets_t.shape, dtype=torch.float32, device=hidden.device)
-    hits = torch.empty(targets_t.shape, dtype=torch.bool, device=hidden.device)
+    hidden_td = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
+    targets_t = targets.reshape(-1)
+    nats_t = torch.empty(targets_t.shape, dtype=torch.float32, device=hidden.device)
+    hits_t = torch.empty(targets_t.shape, dtype=torch.bool, device=hidden.device)
     chunk_tokens = chunk_tokens or loss_chunk_tokens(weight.shape[0])
     # Autocast would compute the product in half precision; the caller's precision is the weights' own.
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, hidden_td.shape[0], chunk_tokens):
             rows = slice(start, start + chunk_tokens)
             logits_tv = _product(hidden_td[rows], weight.T)
-            nats[rows], _, hits[rows] = _exponentiate(logits_tv, targets_t[rows])
-    return nats.reshape(targets.shape), hits.reshape(targets.shape)
+            nats_t[rows], _, hits_t[rows] = _exponentiate(logits_tv, targets_t[rows])
+    return nats_t.reshape(targets.shape), hits_t.reshape(targets.shape)
 
 
 def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,18 +85,22 @@ def _exponentiate(logits_tv: Tensor, targets_t: Tensor) -> tuple[Tensor, Tensor,
 
     The logits become exp(logit - largest) in place. All three are 0 where the target is IGNORED.
     """
-    counted = (targets_t != IGNORED).unsqueeze(1)
-    picked = logits_tv.gather(1, targets_t.clamp(min=0).unsqueeze(1))
-    largest = logits_tv.amax(dim=1, keepdim=True)
-    sums = logits_tv.sub_(largest).exp_().sum(dim=1, keepdim=True)
-    nats = (sums.log() + largest - picked) * counted
-    return nats.squeeze(1), counted / sums, ((picked >= largest) & counted).squeeze(1)
+    counted_t1 = (targets_t != IGNORED).unsqueeze(1)
+    places_t1 = targets_t.clamp(min=0).unsqueeze(1)  # IGNORED is no column; what is picked there is multiplied by 0 below
+    picked_t1 = logits_tv.gather(1, places_t1)  # before the logits are overwritten
+    largest_t1 = logits_tv.amax(dim=1, keepdim=True)  # subtracted, so that exp cannot overflow
+    sums_t1 = logits_tv.sub_(largest_t1).exp_().sum(dim=1, keepdim=True)
+    nats_t1 = (sums_t1.log() + largest_t1 - picked_t1) * counted_t1
+    hits_t1 = (picked_t1 >= largest_t1) & counted_t1
+    return nats_t1.squeeze(1), counted_t1 / sums_t1, hits_t1.squeeze(1)
 
 
 def _differentiate(exponentials_tv: Tensor, scale_t1: Tensor, targets_t: Tensor) -> None:
     """Turn exponentials into the gradient by the logits, in place: probability less 1 at the target, 0 where it is IGNORED."""
     exponentials_tv.mul_(scale_t1)
-    exponentials_tv.scatter_add_(1, targets_t.clamp(min=0).unsqueeze(1), -(targets_t != IGNORED).unsqueeze(1).float())
+    places_t1 = targets_t.clamp(min=0).unsqueeze(1)
+    ones_t1 = (targets_t != IGNORED).unsqueeze(1).float()  # 0 where IGNORED, whose place is another token's
+    exponentials_tv.scatter_add_(1, places_t1, -ones_t1)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ def pretrain(recipe: Recipe, texts: LanguageTexts, shape: ModelShape, folder: Pa
     separator = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     streams = {name: _join(tokenizer, splits["train"], separator) for name, splits in texts.items()}
     held_out = [_batch_rows(tokenizer, splits["validation"], separator, recipe) for splits in texts.values() if "validation" in splits]
+    # The caller's own random numbers and threads stay as they were; the model is the same whatever they are.
     with torch.random.fork_rng(devices=[]), _threads(recipe.threads):
         torch.manual_seed(recipe.seed)
         network = build_qwen2(shape, separator)
@@ -56,6 +57,7 @@ def train_tokenizer(recipe: Recipe, texts: LanguageTexts) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    # Sorted, so that the vocabulary does not hang on the order in which the mapping was filled.
     bpe.train_from_iterator((text for name, splits in sorted(texts.items()) for text in splits["train"]), trainer)
     assert bpe.get_vocab_size() == recipe.vocabulary, "the texts are too short for the vocabulary"
     trained: Any = json.loads(bpe.to_str())["model"]
@@ -97,7 +99,7 @@ def initialise(model: Any) -> None:
     residual stream a tenth of it, the embeddings 0.1. With transformers' 0.02 for all, hundreds of steps pass before attention is of use.
     """
     for name, matrix in model.named_parameters():
-        if matrix.ndim == 2:
+        if matrix.ndim == 2:  # norms and biases stay at 1 and 0
             writes = name.endswith(("o_proj.weight", "down_proj.weight"))
             deviation = 0.1 if "embed" in name else matrix.shape[1] ** -0.5 * (0.1 if writes else 1.0)
             matrix.normal_(0.0, deviation)
@@ -123,14 +125,17 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _join(tokenizer: Any, documents: Sequence[str], separator: int) -> Tokens:
+    """Return int32 [tokens]: all documents in one stream, each after a separator, from which windows are drawn."""
     ids = [token for text in documents for token in (separator, *tokenizer(text)["input_ids"])]
     return np.array(ids, np.int32)
 
 
 def _batch_rows(tokenizer: Any, documents: Sequence[str], separator: int, recipe: Recipe) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    passages = [Passage(np.array([separator, *tokenizer(text)["input_ids"]], np.int32)) for text in documents]
+    """Return inputs and targets, int64 [blocks, sequence_length] each (the last pair shorter), of all documents."""
+    document_ids = [[separator, *tokenizer(text)["input_ids"]] for text in documents]
+    passages = [Passage(np.array(ids, np.int32)) for ids in document_ids]
     inputs, targets, _ = cut_rows(passages, recipe.sequence_length)
-    input_batches = torch.from_numpy(inputs).long().split(recipe.blocks)  # [blocks, sequence_length] each
+    input_batches = torch.from_numpy(inputs).long().split(recipe.blocks)
     target_batches = torch.from_numpy(targets).long().split(recipe.blocks)
     return list(zip(input_batches, target_batches, strict=True))
 
@@ -147,9 +152,10 @@ def _train(
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as progress:
         bar = progress.add_task("Training the small base model, once", total=recipe.steps, loss="")
         for step in range(1, recipe.steps + 1):
-            windows = torch.from_numpy(_draw_windows(recipe, streams, random)).long()
-            inputs_bt, targets_bt = windows[:, :-1], windows[:, 1:]
-            loss = linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt) / targets_bt.numel()
+            windows_bt = torch.from_numpy(_draw_windows(recipe, streams, random)).long()
+            inputs_bt, targets_bt = windows_bt[:, :-1], windows_bt[:, 1:]
+            nats = linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
+            loss = nats / targets_bt.numel()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -162,6 +168,7 @@ def _train(
             progress.update(bar, loss=f"{held_out_loss:.3f}")
             risen = 0 if held_out_loss < lowest else risen + 1
             if held_out_loss < lowest:
+                # Copied, since training goes on in the same tensors; the last weights may have overfitted.
                 lowest, best = held_out_loss, {name: value.clone() for name, value in model.network.state_dict().items()}
             if risen == recipe.patience:
                 break
@@ -177,6 +184,7 @@ def _share_of_rate(step: int, steps: int) -> float:
 
 
 def _draw_windows(recipe: Recipe, streams: Mapping[str, Tokens], random: np.random.Generator) -> Tokens:
+    """Return int32 [blocks, sequence_length + 1], so that every token of a block has a target; a language's stream is a ring."""
     names = list(recipe.shares)
     windows = []
     for name in random.choice(names, size=recipe.blocks, p=[recipe.shares[name] for name in names]):
@@ -192,7 +200,11 @@ def _measure(model: LanguageModel, held_out: Sequence[Any]) -> float:
     model.eval()
     means = []
     for batches in held_out:
-        nats = sum(float(linear_cross_entropy(model.hidden_states(inputs), model.head_weight, targets)) for inputs, targets in batches)
-        means.append(nats / sum(int((targets >= 0).sum()) for _, targets in batches))
+        nats = sum(
+            float(linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt)) for inputs_bt, targets_bt in batches
+        )
+        tokens = sum(int((targets_bt >= 0).sum()) for _, targets_bt in batches)  # IGNORED is below 0
+        means.append(nats / tokens)
     model.train()
+    # Each language counts alike, however many texts it has: else English alone would decide when to stop.
     return sum(means) / len(means)

@@ -32,6 +32,7 @@ class ModelSource(Section):
         given = [name for name in ("embedded", "path", "id") if getattr(self, name) is not None]
         if len(given) != 1:
             raise Refusal(got=" and ".join(given) or "no source", allowed="exactly one of embedded, path, id")
+        # A commit and no branch: a branch moves, and a study taken up again would meet other weights.
         if self.id is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
             raise Refusal("revision", repr(self.revision), "the commit, 40 hexadecimal digits", scope="with an id")
         if self.id is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.id):
@@ -110,6 +111,7 @@ def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
 def _cached(model: str, revision: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
+    # A download that broke off may have left the configuration without the weights.
     config = try_to_load_from_cache(model, "config.json", revision=revision)
     folder = Path(config).parent if isinstance(config, str) else None
     return folder if folder is not None and any(folder.glob(WEIGHTS)) else None
@@ -130,8 +132,8 @@ def _fetch(model: str, revision: str) -> Path:
     try:
         return Path(hub.snapshot_download(model, revision=revision, allow_patterns=FETCHED))
     except GatedRepoError:
-        known = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "set HF_TOKEN"
-        raise ValueError(f"model {model} is gated: accept its licence on the hub, then {known}") from None
+        advice = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "set HF_TOKEN"
+        raise ValueError(f"model {model} is gated: accept its licence on the hub, then {advice}") from None
     except RevisionNotFoundError:
         raise ValueError(f"model {model} has no revision {revision}") from None
     except RepositoryNotFoundError:

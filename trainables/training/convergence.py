@@ -16,6 +16,7 @@ def convergence_metrics(curve: Sequence[CurvePoint]) -> dict[str, float]:
     if len(curve) < 2:
         return {}
     window = max(1, round(SMOOTHED_SHARE * len(curve)))
+    # The mean of the last `window` points up to each, fewer at the beginning; [points].
     smoothed = [_mean([point.loss for point in curve[max(0, end - window) : end]]) for end in range(1, len(curve) + 1)]
     first, lowest = smoothed[0], min(smoothed)
     if not lowest < first:

@@ -39,17 +39,20 @@ class DataOrder:
 
     def step_blocks(self, step: int, *, rank: int, world_size: int) -> tuple[Tensor, ...]:
         """Return this worker's share of a step: inputs, targets and positions, int32 [blocks / world_size, sequence_length] each."""
+        # Places count on over the epochs, so a step may take the end of one permutation and the beginning of the next.
         places = range(step * self._per_step, (step + 1) * self._per_step)
         share = [self._block_at(place) for place in places[rank::world_size]]
         return tuple(torch.from_numpy(array[share]) for array in self._arrays)
 
     def count_steps(self, tokens: int) -> int:
         """Return after how many steps at least that many tokens are trained: prompts and padding are none."""
-        trained = torch.from_numpy((self._arrays[1] != IGNORED).sum(axis=1))  # of each block
-        epoch, left = divmod(tokens, int(trained.sum()))
-        behind = torch.cumsum(trained[self._permutation(epoch)], 0)
-        blocks = epoch * self._blocks + (int(torch.searchsorted(behind, left)) + 1 if left else 0)
-        return -(-blocks // self._per_step)
+        _, targets, _ = self._arrays
+        tokens_of_block = torch.from_numpy((targets != IGNORED).sum(axis=1))  # [blocks], in the files' order
+        epochs, left = divmod(tokens, int(tokens_of_block.sum()))  # whole epochs, and tokens of the one that is begun
+        tokens_up_to = torch.cumsum(tokens_of_block[self._permutation(epochs)], 0)  # [blocks], in that epoch's order
+        blocks_begun = int(torch.searchsorted(tokens_up_to, left)) + 1 if left else 0
+        blocks = epochs * self._blocks + blocks_begun
+        return -(-blocks // self._per_step)  # rounded up: steps are whole
 
     def _block_at(self, place: int) -> int:
         epoch, offset = divmod(place, self._blocks)
@@ -58,5 +61,6 @@ class DataOrder:
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, f"order/{epoch}"))
+            # Only the current epoch's: a trial never looks back.
             self._epochs = {epoch: torch.randperm(self._blocks, generator=generator)}
         return self._epochs[epoch]

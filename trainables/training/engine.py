@@ -85,9 +85,10 @@ class Engine:
         Targets that are IGNORED are not trained. The loss is the nats of all micro-batches and workers over the trained tokens of
         the step, so it does not depend on how the step is divided. Weights stay as they were where loss or gradient is not finite.
         """
-        inputs, targets, positions = (each.to(self.device).long() for each in (inputs_nt, targets_nt, positions_nt))
-        tokens = self._sum((targets != IGNORED).sum())
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        inputs, targets, positions = (blocks_nt.to(self.device).long() for blocks_nt in (inputs_nt, targets_nt, positions_nt))
+        tokens = self._sum((targets != IGNORED).sum())  # of all workers: each divides its loss by the same number
+        total = torch.zeros((), dtype=torch.float64, device=self.device)  # nats
+        # The loss is scaled up by what it is divided by, until the gradient has left the fp16 graph.
         if self._scales_loss:
             self._loss_scale = tokens / self.world_size
         micro_batches = list(zip(*map(self._divide, (inputs, targets, positions)), strict=True))
@@ -98,9 +99,10 @@ class Engine:
             total += nats.detach()
             # DeepSpeed averages over workers; times their number, the average is the sum again.
             self._deepspeed.backward(nats * (self._loss_scale * self.world_size / tokens), scale_wrt_gas=False)
+        # Loss and flag in one message. A loss that is no number on one worker is none on any: all skip the update, or none.
         sums = torch.stack([total, torch.tensor(float(flag), dtype=torch.float64, device=self.device)])
         dist.all_reduce(sums)
-        learning_rate = self.learning_rate
+        learning_rate = self.learning_rate  # before the update, which moves the schedule on
         loss = sums[0].item() / tokens
         norm = self._update() if math.isfinite(loss) else None
         if norm is not None and math.isfinite(norm):

@@ -21,24 +21,26 @@ class LiveTensors(TorchDispatchMode):
     def __init__(self, before: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.bytes, self.peak = 0, 0
-        self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        # By weak reference, so that counting a storage does not keep it alive; those of before weigh nothing.
+        self._counted: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         for tensor in before:
-            self._known[tensor.untyped_storage()] = 0
+            self._counted[tensor.untyped_storage()] = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then take up the storages it made."""
         inputs = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)}
         results = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(results):
+            # An operation in place, or a view, gives back a storage that it was given: not its own to count.
             if isinstance(leaf, Tensor) and leaf.untyped_storage()._cdata not in inputs:
                 self._take_up(leaf.untyped_storage())
         return results
 
     def _take_up(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
+        if storage in self._counted:
             return
-        size = storage.nbytes()
-        self._known[storage] = size
+        size = storage.nbytes()  # now: when the storage is let go it can no longer be asked
+        self._counted[storage] = size
         weakref.finalize(storage, self._let_go, size)
         self.bytes += size
         self.peak = max(self.peak, self.bytes)

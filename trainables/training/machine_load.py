@@ -19,21 +19,21 @@ class MachineLoad:
     def __init__(self, before: float = 0.0, workers: int = 1) -> None:
         self._energy_before, self._workers = before, workers
         psutil.cpu_percent()  # what it says next is the load from here on
-        self._nvml, self._gpu = _open_gpu()
+        self._nvml, self._gpu = _open_gpu()  # both None where no GPU can be asked
         self._counter_before = self._read_energy()
 
     def read(self) -> dict[str, float]:
         """Return the metrics `system/*`: of the processors since the last call, of everything else at this moment."""
         memory = psutil.virtual_memory()
-        found = {
+        load = {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_megabytes": memory.used / MEGABYTE,
             "system/system_memory_usage_percentage": memory.percent,
         }
         if self._gpu is None:
-            return found
+            return load
         used = self._nvml.nvmlDeviceGetMemoryInfo(self._gpu)
-        return found | {
+        return load | {
             "system/gpu_0_utilization_percentage": float(self._nvml.nvmlDeviceGetUtilizationRates(self._gpu).gpu),
             "system/gpu_0_memory_usage_megabytes": used.used / MEGABYTE,
             "system/gpu_0_memory_usage_percentage": 100 * used.used / used.total,
@@ -69,6 +69,7 @@ def _open_gpu() -> tuple[Any, Any]:
         return None, None
     try:
         pynvml.nvmlInit()
+        # By uuid: NVML counts all GPUs of the machine, torch only those that this process may see.
         uuid = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
         gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
         for ask in (pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlDeviceGetUtilizationRates, pynvml.nvmlDeviceGetPowerUsage):

@@ -39,7 +39,7 @@ class SpeedMeter:
         steady = self._steps[WARM_UP_STEPS:]
         if not steady:
             return {}
-        seconds = [each for _, each in steady]
+        seconds = [step_seconds for _, step_seconds in steady]
         return {
             "efficiency/tokens_per_second": sum(tokens for tokens, _ in steady) / sum(seconds),
             "efficiency/seconds_per_step": statistics.median(seconds),
@@ -67,7 +67,7 @@ class MemoryMeter:
         from trainables.training.live_tensors import LiveTensors, storage_bytes
 
         before = [*held_weights(self._model), *optimizer_state.values()]
-        before += [each.grad for each in self._model.parameters() if each.grad is not None]
+        before += [parameter.grad for parameter in self._model.parameters() if parameter.grad is not None]
         with LiveTensors(before) as alive:
             yield
         self._peak = max(self._peak, storage_bytes(before) + alive.peak)
@@ -81,19 +81,22 @@ class MemoryMeter:
 
         from trainables.training.live_tensors import storage_bytes
 
-        found = {"efficiency/resident_memory_gib": psutil.Process().memory_info().rss / GIB}
+        figures = {"efficiency/resident_memory_gib": psutil.Process().memory_info().rss / GIB}
         if self._gpu:
             self._peak = torch.cuda.max_memory_allocated()
-            found["efficiency/reserved_memory_gib"] = torch.cuda.max_memory_reserved() / GIB
+            figures["efficiency/reserved_memory_gib"] = torch.cuda.max_memory_reserved() / GIB
         elif not self._peak:
-            return found  # no step was watched yet
+            return figures  # no step was watched yet
         masters = [tensor for name, tensor in optimizer_state.items() if name.startswith("master/")]
         moments = [tensor for name, tensor in optimizer_state.items() if not name.startswith("master/")]
         weights = storage_bytes([*held_weights(self._model), *masters])
-        gradients = sum(_entries(each) * each.element_size() for each in self._model.parameters() if each.requires_grad) // gradient_share
+        # By formula: between steps the gradients themselves are gone, or lie in DeepSpeed's buffers.
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        gradients = sum(_entries(parameter) * parameter.element_size() for parameter in trained) // gradient_share
         optimizer = storage_bytes(moments)
-        parts = MemoryParts(weights, gradients, optimizer, max(0, self._peak - weights - gradients - optimizer))
-        return found | {
+        activations = max(0, self._peak - weights - gradients - optimizer)
+        parts = MemoryParts(weights, gradients, optimizer, activations)
+        return figures | {
             "efficiency/weights_gib": parts.weights / GIB,
             "efficiency/gradients_gib": parts.gradients / GIB,
             "efficiency/optimizer_gib": parts.optimizer / GIB,
@@ -104,7 +107,7 @@ class MemoryMeter:
 
 def held_weights(model: "nn.Module") -> list["Tensor"]:
     """Return the weights that this worker holds: under ZeRO 3 its own share of those that are partitioned."""
-    return [each if each.numel() == _entries(each) else vars(each)["ds_tensor"] for each in model.parameters()]
+    return [parameter if parameter.numel() == _entries(parameter) else vars(parameter)["ds_tensor"] for parameter in model.parameters()]
 
 
 def _entries(parameter: "nn.Parameter") -> int:

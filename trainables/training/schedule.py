@@ -23,7 +23,7 @@ def learning_rate_factor(schedule: Schedule, step: int, steps: int) -> float:
         return floor + (1 - floor) * (1 - progress)
     if schedule.shape == "cosine":
         return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
-    decay = max(1.0, schedule.decay_share * steps)
+    decay = max(1.0, schedule.decay_share * steps)  # steps, at least one
     return floor + (1 - floor) * min(1.0, max(0.0, (steps - step) / decay))
 
 

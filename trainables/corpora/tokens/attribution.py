@@ -74,19 +74,20 @@ class ByteSpans:
         self._byte_level = "ByteLevel" in json.dumps([pipeline.get("pre_tokenizer"), pipeline.get("decoder")])
         added = {token["id"]: token["content"] for token in pipeline.get("added_tokens", [])}
         vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=True)
-        self._lengths = np.zeros(max(vocabulary.values()) + 1, np.int64)
+        self._lengths = np.zeros(max(vocabulary.values()) + 1, np.int64)  # [ids]; a vocabulary may have gaps
         for token, place in vocabulary.items():
             self._lengths[place] = len(added[place].encode()) if place in added else self._length(token)
 
     def _length(self, token: str) -> int:
         if self._byte_level:
             return len(token)  # each letter stands for one byte
-        return 1 if token.startswith("<0x") and token.endswith(">") else len(token.replace("▁", " ").encode())
+        is_byte = token.startswith("<0x") and token.endswith(">")  # sentencepiece's fallback for what it has no piece for
+        return 1 if is_byte else len(token.replace("▁", " ").encode())
 
     def find(self, text: str, tokens: Tokens) -> Spans:
         """Return the byte spans of a text's tokens; of the bytes themselves where the tokens' add up to the text, else by offsets."""
         size = len(text.encode())
-        lengths = self._lengths[tokens]
+        lengths = self._lengths[tokens]  # bytes of each token, as the vocabulary spells it
         if lengths.sum() == size + 1 and not self._byte_level and not text.startswith(" "):
             lengths[0] -= 1  # the blank that sentencepiece puts before a text
         ends = np.cumsum(lengths)
@@ -107,13 +108,13 @@ class ByteSpans:
 def attribute(texts: Sequence[str], tokens: Sequence[Tokens], spans: Callable[[str, Tokens], Spans]) -> Attribution:
     """Return which characters and words the tokens of the documents cover."""
     parts: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.int32], Places]] = []
-    before = 0
+    before = 0  # tokens of the documents so far
     for text, ids in zip(texts, tokens, strict=True):
         starts, ends = _never_empty(*spans(text, ids), len(text.encode()))
-        sizes = np.array([len(letter.encode()) for letter in text], np.int64)
+        sizes = np.array([len(letter.encode()) for letter in text], np.int64)  # bytes, [characters]
         scripts = classify_all(text)
         words = split_words(text) if is_japanese(text) else []
-        character_ends = np.cumsum(sizes)
+        character_ends = np.cumsum(sizes)  # the byte after each character's last
         covered = _covering(starts, ends, character_ends - sizes, character_ends) + before
         parts.append(
             (
@@ -179,7 +180,10 @@ def _locate_words(words: Sequence[Word], character_ends: Places, starts: Places,
 
 
 def _covering(starts: Places, ends: Places, first: Places, last: Places) -> Places:
-    """Return int [n, 2], the first and the last token that cover the bytes [first, last)."""
+    """Return int [n, 2], the first and the last token that cover the bytes [first, last).
+
+    By binary search: tokens follow one another, so their `starts` and `ends` [tokens] never fall.
+    """
     return np.column_stack([np.searchsorted(ends, first, side="right"), np.searchsorted(starts, last, side="left") - 1])
 
 

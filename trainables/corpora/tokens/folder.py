@@ -25,7 +25,7 @@ from records.section import Section
 
 Split = Literal["validation", "test"]
 CARD_FILE = "card.json"
-TRAIN_FILES = ("train_inputs.npy", "train_targets.npy", "train_positions.npy")
+TRAIN_FILES = ("train_inputs.npy", "train_targets.npy", "train_positions.npy")  # in the order of `packing.Blocks`
 
 
 class SplitCounts(Section):

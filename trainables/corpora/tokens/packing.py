@@ -37,7 +37,8 @@ def pack_blocks(passages: Sequence[Passage], sequence_length: int) -> Blocks:
     """
     pieces = [piece for passage in passages for piece in _cut(passage, sequence_length)]
     blocks = _best_fit([len(targets) for _, targets in pieces], sequence_length)
-    packed = Blocks(*(np.full((len(blocks), sequence_length), filling, np.int32) for filling in (0, IGNORED, 0)))
+    shape = len(blocks), sequence_length
+    packed = Blocks(*(np.full(shape, filling, np.int32) for filling in (0, IGNORED, 0)))  # inputs, targets, positions
     for row, places in enumerate(blocks):
         start = 0
         for place in places:
@@ -74,7 +75,7 @@ def cut_rows(passages: Sequence[Passage], sequence_length: int) -> tuple[Tokens,
 
 def count_padding(targets: Tokens) -> NDArray[np.int64]:
     """Return int64 [rows], how many places at a row's end are padding: every piece of a passage ends with a target."""
-    return (targets[:, ::-1] != IGNORED).argmax(axis=1)
+    return (targets[:, ::-1] != IGNORED).argmax(axis=1)  # argmax finds the first True, from the row's end
 
 
 def _cut(passage: Passage, length: int) -> Iterator[tuple[Tokens, Tokens]]:

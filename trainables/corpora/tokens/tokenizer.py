@@ -51,7 +51,7 @@ class Tokenizer:
         import numpy as np
 
         backend: Any = self.loaded.backend_tokenizer
-        backend.encode_special_tokens = not special
+        backend.encode_special_tokens = not special  # a setting of the shared tokenizer, and so put back below
         ids = [np.array(encoding.ids, np.int32) for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
         backend.encode_special_tokens = True
         return ids
@@ -92,8 +92,8 @@ def load_text_tokenizer(model_folder: Path) -> Tokenizer:
         raise ValueError(f"{model_folder}: the tokenizer names no token that ends a text")
     start = end if loaded.bos_token_id is None else loaded.bos_token_id
     turn_end = end if loaded.eos_token_id is None else loaded.eos_token_id
-    told = f"{start} {end} {turn_end}\n{loaded.chat_template}\n{backend.to_str()}"
-    return Tokenizer(loaded, start, end, turn_end, hashlib.sha256(told.encode()).hexdigest(), ByteSpans(backend).find)
+    account = f"{start} {end} {turn_end}\n{loaded.chat_template}\n{backend.to_str()}"
+    return Tokenizer(loaded, start, end, turn_end, hashlib.sha256(account.encode()).hexdigest(), ByteSpans(backend).find)
 
 
 def encode_splits(data_set: DataSet, texts: Texts, tokenizer: Tokenizer) -> dict[SplitName, list[Encoded]]:
@@ -111,11 +111,13 @@ def _encode(documents: Sequence[Document], data_set: DataSet, template: str, tok
 
     from trainables.corpora.tokens.packing import choose_within
 
+    # All at once: the tokenizer shares a batch among threads.
     tokens = tokenizer.encode([document.text for document in documents])
     empty = next((document.id for document, ids in zip(documents, tokens, strict=True) if not len(ids)), None)
     if empty is not None:
         raise ValueError(f"{empty}: the tokenizer makes no token of this text")
     places = choose_within([len(ids) for ids in tokens], most)
+    # Only of the documents that are used: a template may refuse a prompt that nobody needs.
     prompts = _write_prompts([documents[place] for place in places], data_set.system, template, tokenizer)
     start = np.array([tokenizer.start], np.int32)
     encoded: list[Encoded] = []

@@ -91,12 +91,13 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
 def _refuse_overlap(sets: Mapping[str, DataSet], texts: Mapping[str, Texts]) -> None:
     """Raise ValueError, in one line that names both, where a document that is measured overlaps one that is trained on, in any set."""
     judging = [name for name in texts if not sets[name].allow_overlap]
-    held = [(name, split, each) for name in judging for split in EVALUATED for each in texts[name].splits[split]]
-    trained = [(name, each) for name, read in texts.items() for each in read.splits.get("train", [])]
-    overlap = find_overlap([each for _, each in trained], [each for _, _, each in held])
+    judged = [(name, split, document) for name in judging for split in EVALUATED for document in texts[name].splits[split]]
+    trained = [(name, document) for name, set_texts in texts.items() for document in set_texts.splits.get("train", [])]
+    overlap = find_overlap([document for _, document in trained], [document for _, _, document in judged])
     if overlap is not None:
-        name, split = next((name, split) for name, split, each in held if each is overlap.second)
-        home = next(name for name, each in trained if each is overlap.first)
+        # By identity: equal texts may stand in several sets, and the line must name the two that were compared.
+        name, split = next((name, split) for name, split, document in judged if document is overlap.second)
+        home = next(name for name, document in trained if document is overlap.first)
         fault = f"{overlap.second.id} of {split} overlaps {overlap.first.id} of train of data.{home} ({overlap.share:.0%})"
         raise Refusal(f"data.{name}", fault=fault, allowed="texts that are apart, or allow_overlap: true")
 
@@ -144,9 +145,9 @@ def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Seque
 def _count(chosen: Sequence[Encoded]) -> SplitCounts:
     return SplitCounts(
         documents=len(chosen),
-        characters=sum(len(each.document.text) for each in chosen),
-        bytes=sum(len(each.document.text.encode()) for each in chosen),
-        tokens=sum(len(each.tokens) for each in chosen),
+        characters=sum(len(encoded.document.text) for encoded in chosen),
+        bytes=sum(len(encoded.document.text.encode()) for encoded in chosen),
+        tokens=sum(len(encoded.tokens) for encoded in chosen),
     )
 
 
@@ -158,13 +159,13 @@ def _write_documents(folder: Path, chosen: Sequence[Encoded], *, with_stratum: b
 
     table = pd.DataFrame(
         {
-            "id": [each.document.id for each in chosen],
-            "tokens": [len(each.tokens) for each in chosen],
-            "characters": [len(each.document.text) for each in chosen],
-            "bytes": [len(each.document.text.encode()) for each in chosen],
-            **({"stratum": [find_stratum(each.document.text, each.document.prompt) for each in chosen]} if with_stratum else {}),
-            "prompt": [each.prompt for each in chosen],
-            "text": [each.document.text for each in chosen],
+            "id": [encoded.document.id for encoded in chosen],
+            "tokens": [len(encoded.tokens) for encoded in chosen],
+            "characters": [len(encoded.document.text) for encoded in chosen],
+            "bytes": [len(encoded.document.text.encode()) for encoded in chosen],
+            **({"stratum": [find_stratum(encoded.document.text, encoded.document.prompt) for encoded in chosen]} if with_stratum else {}),
+            "prompt": [encoded.prompt for encoded in chosen],
+            "text": [encoded.document.text for encoded in chosen],
         }
     )
     folder.mkdir(parents=True)
@@ -177,10 +178,13 @@ def _write_split(folder: Path, chosen: Sequence[Encoded], tokenizer: Tokenizer, 
     from trainables.corpora.tokens.attribution import attribute, save_attribution
     from trainables.corpora.tokens.packing import cut_rows
 
-    arrays = cut_rows([each.passage(ended=False) for each in chosen], sequence_length)
+    # Without the token that ends a text: bits per character are of what a text says, not of where it stops.
+    arrays = cut_rows([encoded.passage(ended=False) for encoded in chosen], sequence_length)
     for name, array in zip(("inputs", "targets", "rows"), arrays, strict=True):
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    save_attribution(folder, attribute([each.document.text for each in chosen], [each.tokens for each in chosen], tokenizer.find_bytes))
+    save_attribution(
+        folder, attribute([encoded.document.text for encoded in chosen], [encoded.tokens for encoded in chosen], tokenizer.find_bytes)
+    )
 
 
 def _write_blocks(folder: Path, training: Sequence[Encoded], sequence_length: int) -> dict[str, Any]:
@@ -189,8 +193,9 @@ def _write_blocks(folder: Path, training: Sequence[Encoded], sequence_length: in
 
     from trainables.corpora.tokens.packing import IGNORED, count_padding, pack_blocks
 
-    mixed = sorted(training, key=lambda each: each.document.digest)
-    blocks = pack_blocks([each.passage(ended=True) for each in mixed], sequence_length)
+    # By hash, which knows nothing of set or subject: texts of all sets are mixed, the same way on every run.
+    mixed = sorted(training, key=lambda encoded: encoded.document.digest)
+    blocks = pack_blocks([encoded.passage(ended=True) for encoded in mixed], sequence_length)
     digest = hashlib.sha256()
     for name, array in zip(TRAIN_FILES, blocks, strict=True):
         np.save(folder / name, array, allow_pickle=False)
