@@ -102,6 +102,7 @@ CLASSES = {  # what may stand in a name for {script}, {part} or {stratum}; sets 
     "part": ("noun", "verb", "adjective", "adverb", "particle", "auxiliary", "affix", "symbol"),
     "stratum": ("simple", "complex", "literary", "technical", "concise", "medium", "long"),
 }
+# Most names are whole; only others are tried against the patterns, one by one.
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
@@ -146,6 +147,7 @@ def mean_of(name: str, values: Sequence[float]) -> float | None:
     """
     if not values:
         return None
+    # Of one value as it is: exp of its logarithm may differ in the last digit.
     if len(values) > 1 and is_geometric(name) and min(values) > 0:
         return math.exp(fmean(map(math.log, values)))
     return fmean(values)

@@ -20,7 +20,7 @@ def find_store(state: Path | None, uri: str | None = None) -> str:
     """
     from records.tracking import create_store
 
-    if uri:
+    if uri:  # a server's, whose studies may have run elsewhere
         return uri
     root = state_root(state)
     if not (root / MLFLOW_DATABASE).exists():

@@ -58,6 +58,7 @@ class RungReport(Record):
 class Rung(RungReport):
     """A rung as the referee keeps it: what the trial said, and what that is worth to the study."""
 
+    # Clocks of several machines give no order; this count says what the referee had seen when it judged a trial.
     sequence: int = Field(description="counts rungs and endings of the whole study in the order in which they were stored")
     value: float | None = Field(description="the objective; None where the study has several")
     finite: bool = Field(description="whether every objective is a finite number")

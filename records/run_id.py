@@ -102,10 +102,10 @@ class RunId:
     @property
     def _parts(self) -> tuple[str, ...]:
         """Return what stands behind the study's name in the uid."""
-        every: dict[Kind, tuple[str, ...]] = {
+        parts_of_kind: dict[Kind, tuple[str, ...]] = {
             "study": (),
             "base": (_BASE,),
             "trial": (self.arm, str(self.number)),
             "replicate": (self.arm, str(self.number), f"{_SEED}{self.seed}"),
         }
-        return every[self.kind]
+        return parts_of_kind[self.kind]

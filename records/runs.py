@@ -44,7 +44,7 @@ class Run:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    started: float
+    started: float  # unix time
     ended: float | None
     roles: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -132,7 +132,7 @@ class StudyRuns:
     def sides(self) -> tuple[str, ...]:
         """Return the methods that the study compares, the challenger and the reference; empty where its run does not name them."""
         sides = [self.parent.tags.get(side, "") for side in ("challenger", "reference")]
-        return tuple(sides) if all(sides) else ()
+        return tuple(sides) if all(sides) else ()  # one alone is no comparison
 
     @property
     def description(self) -> str:
@@ -220,7 +220,7 @@ def read_study_runs(name: str, uri: str) -> StudyRuns:
     experiment = client.get_experiment_by_name(name)
     runs = [_read_run(run) for run in search_runs(client, experiment.experiment_id) if UID in run.data.tags] if experiment else []
     parent = next((run for run in runs if run.kind == "study"), None)
-    if experiment is None or parent is None:
+    if experiment is None or parent is None:  # an experiment of that name may be somebody else's
         names = [listed.name for listed in client.search_experiments()]
         studies = ", ".join(sorted(study for study in names if study != "Default")) or "none"  # MLflow makes Default by itself
         raise ValueError(f"{uri}: holds no study {name!r}; it holds: {studies}")

@@ -128,7 +128,7 @@ class Range(_Parameter):
     @property
     def listed(self) -> bool:
         """Whether `values` is every value: whole numbers or steps, and few enough."""
-        stepped = self.whole or self.step is not None
+        stepped = self.whole or self.step is not None  # a range without steps has no next value
         return stepped and (_decimal(self.high) - _decimal(self.low)) / self._step < MOST_LISTED
 
     def values(self) -> tuple[Scalar, ...]:
@@ -163,7 +163,7 @@ def _decimal(number: float) -> Decimal:
 def _kind(entry: Any) -> str:
     if isinstance(entry, Parameter):
         return type(entry).__name__.lower()
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, Mapping):  # refused there, with a message about values rather than about tags
         return "fixed"
     return "choices" if "choices" in entry else "fixed" if "value" in entry else "range"
 

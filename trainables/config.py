@@ -58,6 +58,7 @@ class Batch(Section):
     """How tokens are grouped. A step trains `blocks` blocks of `sequence_length` tokens over all workers."""
 
     sequence_length: int = Field(default=2048, ge=8)
+    # `blocks` is what is learnt from and `micro_blocks` what fits in memory: results hang on the first alone, but for rounding.
     blocks: int = Field(default=32, ge=1, description="blocks per optimizer step, over all workers")
     micro_blocks: int = Field(default=4, ge=1, description="blocks per forward pass on one worker")
 

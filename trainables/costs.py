@@ -57,18 +57,22 @@ def predict_memory(  # noqa: PLR0913, PLR0917  # what a trial is made of
 
 def _activation_bytes(shape: ModelShape, method: Method, batch: Batch, width: int, activation_checkpointing: bool) -> int:
     """Return the bytes alive at the peak of a micro-batch: what backward needs of every layer, and the widest moment."""
-    tokens, hidden = min(batch.micro_blocks, batch.blocks) * batch.sequence_length, shape.hidden
-    trains_head = not method.freezes_base
-    layer = _saved_layer_bytes(shape, method, width)
+    trains_head, hidden = not method.freezes_base, shape.hidden
+    tokens = min(batch.micro_blocks, batch.blocks) * batch.sequence_length  # of a micro-batch
+    layer = _saved_layer_bytes(shape, method, width)  # per token, as are `layers` and `ends`
+    # Computed again, every layer keeps its input alone, and one layer at a time the rest.
     layers = shape.layers * width * hidden + layer if activation_checkpointing else shape.layers * layer
     ends = 8 + 4 * hidden + 4 + (width * hidden if trains_head else 0)  # token ids; the final norm
-    chunk = min(tokens, loss_chunk_tokens(shape.vocabulary)) * shape.vocabulary * (4 + (width if width == 2 else 0))
+    logit_bytes = 4 + (width if width == 2 else 0)  # float32, and their gradient cast to half precision
+    chunk = min(tokens, loss_chunk_tokens(shape.vocabulary)) * shape.vocabulary * logit_bytes
     head = 4 * shape.vocabulary * hidden if trains_head and width == 2 else 0  # the head's gradient, summed in float32
     loss = tokens * 2 * width * hidden + chunk + head
     if activation_checkpointing:
         loss -= tokens * layer  # no layer has been computed again yet
     backward = tokens * (3 * width * shape.intermediate + 2 * width * hidden)
-    return tokens * (layers + ends) + 2 * width * shape.head_size * batch.sequence_length + max(loss, backward)
+    rotary = 2 * width * shape.head_size * batch.sequence_length  # cosines and sines, shared by all layers
+    # The loss is over before a layer's backward begins, so the wider of the two moments is the peak.
+    return tokens * (layers + ends) + rotary + max(loss, backward)
 
 
 def _saved_layer_bytes(shape: ModelShape, method: Method, width: int) -> int:

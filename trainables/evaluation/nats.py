@@ -71,9 +71,10 @@ class Evaluation:
 
     def _classes(self, under: str) -> dict[str, float]:
         """Return the adapted sets' metrics by script, by part of speech, and by stratum."""
-        metrics = dict(self.scripts.metrics(f"{under}script", SCRIPTS)) | dict(self.parts.metrics(f"{under}word", PARTS))
+        metrics = dict(self.scripts.metrics(f"{under}script", SCRIPTS))
+        metrics |= dict(self.parts.metrics(f"{under}word", PARTS))
         adapted = self.documents[self.documents["set"].isin(self.card.adapted)]
-        for stratum in sorted(set(adapted["stratum"]) - {""}):
+        for stratum in sorted(set(adapted["stratum"]) - {""}):  # empty: a text that has none
             sums = self._sum("set in @sets and stratum == @stratum", self.card.adapted, stratum)
             metrics[f"{under}stratum/{stratum}/bits_per_character"] = sums["nats"] / math.log(2) / sums["characters"]
             metrics[f"{under}stratum/{stratum}/accuracy"] = sums["right_characters"] / sums["characters"]

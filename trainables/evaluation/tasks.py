@@ -125,6 +125,7 @@ class JCommonsenseQA:
         labels = np.array([question.label for question in self.questions])
         # By character too: nats add up, so that of several choices a short one is likely for its shortness alone.
         correct, correct_by_character = (int((table.argmin(axis=1) == labels).sum()) for table in (nats, nats / characters))
+        # Wilson's, which stays within 0 and 1 and is sound for few questions and for shares near either end.
         interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
         metrics = {
             "items": len(labels),
@@ -179,6 +180,7 @@ class Bleu:
             raise Refusal("--few-shot", settings.few_shot, "0 for task bleu; write examples into --prompt")
         if "{prompt}" not in settings.prompt:
             raise Refusal("--prompt", repr(settings.prompt), "a text that holds {prompt}")
+        # Read here, since a fault should be told before the model is loaded and has written for minutes.
         self._encoder, self._revision = _read_similarity(settings.similarity)
         items = read_items(data, Written) if len(self._files) == 1 else read_parallel(self._files)
         self.items = items[: settings.limit]

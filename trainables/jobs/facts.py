@@ -26,7 +26,7 @@ def read_machine(config: TrialConfig) -> dict[str, str]:
     return facts | ({"git_commit": commit} if commit else {})
 
 
-@functools.cache
+@functools.cache  # a process serves many trials of one checkout
 def read_commit() -> str:
     """Return the commit of hikaku's own source; empty where it was installed, possibly amid another repository, or shipped without one."""
     here = Path(__file__)  # that git tracks this very file is the proof that the repository is hikaku's own
@@ -49,6 +49,7 @@ def read_built(model: LanguageModel, config: TrialConfig, parameters: tuple[int,
     )
     formula, trainable = config.method.trainable_parameters(read_model_shape(Path(config.model.folder))), parameters[0]
     assert trainable == formula, f"{config.method.name}: {formula} trainable parameters by formula, {trainable} in the built model"
+    # From the built objects, not the configuration: a setting that was lost on the way shows here.
     built = model.method.read_back(model.network) | {"optimizer.learning_rate": peak_learning_rate}
     return {f"built.{name}": repr(value) for name, value in built.items()} | {"built.parameters": f"{trainable} of {parameters[1]}"}
 

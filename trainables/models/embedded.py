@@ -24,6 +24,7 @@ def pretraining_texts() -> dict[str, dict[SplitName, list[str]]]:
     """Return texts by language and split. English and Chinese are split as a study splits them, and only `train` is trained on."""
     texts: dict[str, dict[SplitName, list[str]]] = {}
     for name in ("english", "chinese"):
+        # With role adapt, or there would be no train split. What a study tests on is then text that its base never met.
         splits = read_texts(DataSet(role="adapt", embedded=name)).splits
         texts[name] = {split: [document.text for document in splits[split]] for split in ("train", "validation")}
     texts["japanese_simple"] = {"train": [sample.text for sample in read_shipped("japanese_simple")]}

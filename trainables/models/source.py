@@ -101,7 +101,7 @@ def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
     from trainables.models.recipes import RECIPES, embedded_shape
 
     recipe = RECIPES[name]
-    if not fetch:
+    if not fetch:  # the digest is of weights, which no one knows before they are trained
         there = embedded_folder(recipe).exists()
         return ResolvedModel(None, None, embedded_shape(recipe), None if there else "training")
     folder = ensure_embedded(recipe=recipe)

@@ -16,6 +16,7 @@ def learning_rate_factor(schedule: Schedule, step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     floor = schedule.floor_share
+    # From 0 at the first step after warm-up to nearly 1 at the last: a step beyond would have the floor's own rate.
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
     if schedule.shape == "constant":
         return 1.0

@@ -263,10 +263,13 @@ def _part_overlaps(splits: Splits, preparation: Preparation, account: Account) -
 
 def _make_questions(splits: Splits, account: Account) -> dict[str, list[Pair]]:
     """Return the pairs by their article's id; articles that give none are skipped."""
-    pairs = {entry.document.id: make_pairs(entry.document) for documents in splits.values() for entry in documents}
-    for split, documents in splits.items():
-        splits[split] = [entry for entry in documents if pairs[entry.document.id]]
-        account.skipped[NO_QUESTION] += len(documents) - len(splits[split])
+    pairs: dict[str, list[Pair]] = {}
+    # After splitting: all pairs of an article are of its split, so that none is tested whose text was trained on.
+    for split, entries in splits.items():
+        pairs |= {entry.document.id: make_pairs(entry.document) for entry in entries}
+        with_questions = [entry for entry in entries if pairs[entry.document.id]]
+        account.skipped[NO_QUESTION] += len(entries) - len(with_questions)
+        splits[split] = with_questions
     return pairs
 
 

@@ -54,6 +54,7 @@ def read_work(lines: Sequence[str]) -> Work:
     else:
         start = next((place for place, line in enumerate(lines) if not line.strip()), 0)
         head = lines[:start]
+    # From the end: 底本： may also stand in a legend or in the work itself.
     end = next((place for place in range(len(lines) - 1, start, -1) if SOURCE.match(lines[place])), len(lines))
     while any(SOURCE.match(line) for line in lines[max(start, end - 12) : end]):  # a work may come from several books
         end = next(place for place in range(max(start, end - 12), end) if SOURCE.match(lines[place]))
@@ -80,7 +81,7 @@ def _strip_marks(line: str, changes: Counter[str]) -> str:
         changes["Aozora characters resolved" if character else "Aozora characters unknown"] += 1
         return "".join(KEPT.get(letter, letter) for letter in character or UNKNOWN)
 
-    while NOTE.search(line):
+    while NOTE.search(line):  # again after each round: what enclosed a removed note is now the innermost
         line = NOTE.sub(resolve, line)
     line = RUBY_START.sub("", line)
     line, removed = RUBY.subn("", line)

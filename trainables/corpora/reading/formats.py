@@ -202,8 +202,9 @@ def _join(path: Path, numbered: Numbered, name: str, title: str) -> Document | M
 
 
 def _read_aozora(path: Path, lines: Sequence[Line], reading: Reading, changes: Counter[str]) -> Iterator[Document | Malformed]:
-    if any(isinstance(line, Fault) for line in lines):  # where the work begins and ends is not certain
-        yield from _cut(path, [(number, line) for number, line in enumerate(lines, 1) if isinstance(line, Fault)], reading)
+    faults = [(number, line) for number, line in enumerate(lines, start=1) if isinstance(line, Fault)]
+    if faults:  # where the work begins and ends is not certain
+        yield from _cut(path, faults, reading)
         return
     work = read_work([line for line in lines if isinstance(line, str)])
     changes.update(work.changes)

@@ -160,7 +160,7 @@ def _shares(classes: NDArray[np.integer[Any]], starts: Places, ends: Places, cou
 
 
 def _part_shares(words: Sequence[Word], sizes: Places, starts: Places, ends: Places) -> NDArray[np.float32]:
-    classes = np.full(len(sizes), -1, np.int64)
+    classes = np.full(len(sizes), -1, np.int64)  # [characters]; -1 outside Japanese, where no word is
     for word in words:
         classes[word.start : word.end] = _part(word)
     return _shares(np.repeat(classes, sizes), starts, ends, len(PARTS))

@@ -61,6 +61,7 @@ def prepare_data(  # noqa: PLR0913
     """
     if not any(data_set.role == "adapt" for data_set in sets.values()):
         raise Refusal("data", fault="no set has role adapt", allowed="at least one, which is trained and judged on")
+    # Read even where the folder is there: only the texts themselves say whether it was made from them.
     request = _Request(sets, _read_all(sets), load_text_tokenizer(model_folder), sequence_length)
     with hold_place(destination):  # whoever asks at the same time waits for the one that prepares
         if (destination / CARD_FILE).exists():
@@ -82,6 +83,7 @@ def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
         try:
             texts[name] = read_texts(data_set)
         except (ValueError, OSError) as error:
+            # The command that fetches them helps only where they are missing, not where they are malformed.
             hint = f"; they are fetched by `{data_set.fetched_by}`" if data_set.fetched_by and not is_here(data_set) else ""
             raise Refusal(f"data.{name}", fault=f"{error}{hint}") from None
     _refuse_overlap(sets, texts)
