@@ -34,7 +34,26 @@ from records.runs import Run, StudyRuns
 RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates, each a figure learning_rate/…
 
 Word = Literal["reproduced", "not_reproduced", "not_comparable"]
-Finding = tuple[Word, str, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
+Reason = Literal[
+    "not_linear",
+    "above_uniform",
+    "own_figures",
+    "own_bound",
+    "follows",
+    "not_measured",
+    "other_setting",
+    "within",
+    "off",
+    "within_bound",
+    "above_bound",
+    "same_order",
+    "other_order",
+    "one_seed",
+    "same_order_seeds",
+    "other_order_seeds",
+    "no_order_seeds",
+]
+Finding = tuple[Word, Reason, dict[str, object]]  # a word, the key of its reason, and what fills the reason's places
 Measured = tuple[float | None, tuple[Run, ...]]  # a value, and the runs it comes from
 
 

@@ -185,7 +185,7 @@ class Launch:
     ) -> StudySummary:
         openings = read_openings(self.folder)
         answer = [] if interrupted else answer_lines(self.folder, self.study.id.base, choose_judged(best, openings))
-        ranked = [_tell_correlation(correlation, self.wording) for correlation in correlations]
+        ranked = [tell_correlation(correlation, self.wording) for correlation in correlations]
         lines = [*ranked, *answer, *([unwritten] if unwritten else [])]
         for line in lines:
             self.say(line)
@@ -211,7 +211,7 @@ class Launch:
         return path
 
 
-def _tell_correlation(correlation: RankCorrelation, wording: Wording) -> str:
+def tell_correlation(correlation: RankCorrelation, wording: Wording) -> str:
     """Return how well a rung ranked an arm's trials, in a line."""
     spearman = correlation.spearman
     return wording(

@@ -74,7 +74,7 @@ def provenance(findings: Findings, wording: Wording) -> Section:
         wording("report.provenance.texts"),
         *(f"{name}: {value}" for name, value in sorted(tags.items())),
     )
-    pages = Paragraph(wording("report.provenance.pages", study=findings.runs.name))
+    pages = Paragraph(wording("report.provenance.pages"))
     return Section("provenance", wording("report.provenance.title"), (pages, Points(told)))
 
 
