@@ -1,16 +1,12 @@
-"""A table of the report: what its columns mean stands beside its rows, and it renders itself in four forms."""
+"""A table of the report: what its columns mean stands beside its rows, and it writes itself as Markdown, CSV and JSON."""
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
-from analysis.labels import Cell, define, format_cell, is_absent
-from analysis.text.wording import Wording
-
-BRIEF = 26  # letters of a text that a page keeps on one line
+from analysis.labels import Cell, format_cell, is_absent
 
 
 @dataclass(frozen=True)
@@ -57,18 +53,6 @@ class Table:
         defined = [f"- {column.title}: {column.definition}" for column in self.columns if column.definition]
         return "\n\n".join(filter(None, ["\n".join(lines), self.note, "\n".join(defined)]))
 
-    def as_html(self, wording: Wording, links: Mapping[str, str] | None = None) -> str:
-        """Return a `table` element; every number carries its exact value, and a text that `links` knows leads there."""
-        numeric = [self.is_numeric(index) for index in range(len(self.columns))]
-        head = "".join(
-            f'<th scope="col"{_class(right)}{_hint(column, wording)}>{escape(column.title)}{_unit(column.unit)}</th>'
-            for column, right in zip(self.columns, numeric, strict=True)
-        )
-        body = "\n".join(
-            f"<tr>{''.join(_cell(*each, links or {}) for each in zip(row, self.columns, numeric, strict=True))}</tr>" for row in self.rows
-        )
-        return f'<table id="table-{escape(self.name)}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
-
     def as_csv(self) -> str:
         """Return the table as CSV with exact numbers; a cell that was not measured is empty."""
         text = io.StringIO()
@@ -105,25 +89,3 @@ def _mark_up(cell: Cell, column: Column, show: Callable[[str], str]) -> str:
     if not isinstance(cell, str):
         return format_cell(cell)
     return f"`{_plain(cell)}`" if column.is_code and cell else show(_plain(cell))
-
-
-def _class(right: bool) -> str:
-    return ' class="number"' if right else ""
-
-
-def _hint(column: Column, wording: Wording) -> str:
-    text = column.definition or (define(column.metric, wording) if column.metric else "")
-    return f' title="{escape(text)}"' if text else ""
-
-
-def _unit(unit: str) -> str:
-    return f' <span class="unit">{escape(unit)}</span>' if unit else ""
-
-
-def _cell(cell: Cell, column: Column, right: bool, links: Mapping[str, str]) -> str:
-    exact = f' data-value="{cell!r}"' if isinstance(cell, int | float) and not is_absent(cell) else ""
-    shown = f"<code>{escape(format_cell(cell))}</code>" if column.is_code and cell else escape(format_cell(cell))
-    if isinstance(cell, str) and cell in links:
-        shown = f'<a href="{escape(links[cell])}">{shown}</a>'
-    kind = ' class="number"' if right or exact else ' class="brief"' if isinstance(cell, str) and len(cell) <= BRIEF else ""
-    return f"<td{kind}{exact}>{shown}</td>"

@@ -1,123 +1,98 @@
-"""A document as one page: report.html holds its style, its few lines of behaviour and its figures, and asks the network for nothing."""
+"""A document as one page: report.html holds its style, its few lines of behaviour and its figures, and asks the network for nothing.
+
+`page.html` is the page around a document, `blocks.html` has a macro for each kind of block. Whatever stands between {{ }} is escaped.
+"""
 
 import re
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
+from typing import Any
 
-from analysis.labels import format_cell
-from analysis.report.document import Block, Document, Figure, Leaning, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.labels import Cell, define, format_cell, is_absent
+from analysis.report.document import Block, Document, Figure
 from analysis.report.figures.palette import BASE, VARIABLES, as_variables
-from analysis.report.tables import Table
+from analysis.report.tables import Column, Table
 from analysis.text.wording import Wording
 
 FOLDER = Path(__file__).parent
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+BRIEF = 26  # letters of a text that a page keeps on one line
 
 
 def render_page(document: Document, wording: Wording) -> str:
     """Return the document as one HTML file that opens from a disk; the page's own policy forbids any request."""
-    contents = "\n".join(f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in document.sections)
-    sections = "\n".join(_render_section(section, document, wording) for section in document.sections)
-    return f"""<!doctype html>
-<html lang="{document.language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(document.title)} · hikaku</title>
-<link rel="icon" href="data:,">
-<style>
-{_read("style.css")}</style>
-</head>
-<body>
-<nav aria-label="{escape(wording("report.page.contents"))}">
-<p class="brand">hikaku <span lang="ja">比較</span></p>
-<ol>
-{contents}
-</ol>
-<button id="theme" type="button">{escape(wording("report.page.theme"))}</button>
-</nav>
-<main>
-<header>
-<h1>{escape(document.title)}</h1>
-<p class="lead">{_inline(document.lead, document.links)}</p>
-</header>
-{sections}
-</main>
-<script>
-{_read("behaviour.js")}</script>
-</body>
-</html>
-"""
-
-
-def _read(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def _render_section(section: Section, document: Document, wording: Wording) -> str:
-    blocks = "\n".join(_render_block(block, document, wording) for block in section.blocks)
-    return f'<section id="{section.name}">\n<h2>{escape(section.title)}</h2>\n{blocks}\n</section>'
-
-
-def _render_block(block: Block, document: Document, wording: Wording) -> str:
-    links = document.links
-    match block:
-        case Paragraph():
-            html = f'<p class="{block.tone}">{_inline(block.text, links)}</p>'
-        case Points():
-            html = f"<ul>{''.join(f'<li>{_inline(item, links)}</li>' for item in block.items)}</ul>"
-        case Tiles():
-            html = f'<div class="tiles">{"".join(_render_tile(tile, document.colours) for tile in block.tiles)}</div>'
-        case Leanings():
-            html = f'<div class="leanings">{"".join(_render_leaning(each, document) for each in block.leanings)}</div>'
-        case Table():
-            html = _render_table(block, links, wording)
-        case Figure():
-            picture = as_variables(block.svg, block.name, {url: name for name, url in links.items()})
-            caption = f"<figcaption><b>{escape(block.title)}</b> {_inline(block.caption, links)}</figcaption>"
-            html = f'<figure class="picture" id="figure-{block.name}">{picture}{caption}</figure>'
-        case Sample():
-            rows = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text) or '·'}</dd>" for title, text in block.written.items())
-            html = f'<div class="sample"><h3>{escape(block.title)}</h3><p class="given">{escape(block.given)}</p><dl>{rows}</dl></div>'
-    return html
-
-
-def _render_leaning(leaning: Leaning, document: Document) -> str:
-    items = "".join(f"<li>{_inline(item, document.links)}</li>" for item in leaning.items)
-    hue = document.colours.get(leaning.side, BASE)
-    return f'<div class="leaning" style="--hue: var({VARIABLES[hue]})"><h3>{escape(leaning.title)}</h3><ul>{items}</ul></div>'
-
-
-def _render_tile(tile: Tile, colours: Mapping[str, str]) -> str:
-    values = "".join(
-        f'<div style="--hue: var({VARIABLES[colours[title]]})"><dt>{escape(title)}</dt>'
-        f'<dd class="number">{escape(format_cell(value))}</dd></div>'
-        for title, value in tile.values
+    names = _names(document.links, wording, document.colours)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(document=document, style=_read("style.css"), behaviour=_read("behaviour.js"), **names)
     )
-    note = f'<p class="note">{escape(tile.note)}</p>' if tile.note else ""
-    return f'<div class="tile"><h3>{escape(tile.title)}</h3><dl>{values}</dl>{note}</div>'
 
 
-def _render_table(table: Table, links: Mapping[str, str], wording: Wording) -> str:
-    caption = f"<figcaption><b>{escape(table.title)}</b></figcaption>" if table.title else ""
-    note = f'<p class="note">{_inline(table.note, links)}</p>' if table.note else ""
-    defined = "".join(
-        f"<dt>{escape(column.title)}</dt><dd>{_inline(column.definition, links)}</dd>" for column in table.columns if column.definition
+def render_table(table: Table, wording: Wording, links: Mapping[str, str]) -> str:
+    """Return a `table` element; every number carries its exact value, and a text that `links` knows leads there."""
+    blocks = _environment().get_template("blocks.html").make_module(_names(links, wording, {}))
+    grid: Any = getattr(blocks, "grid")  # noqa: B009 - a macro, which the module's type does not know
+    return str(grid(table))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    folded = f"<details><summary>{escape(wording('report.page.definitions'))}</summary><dl>{defined}</dl></details>" if defined else ""
-    return f'<figure class="table">{caption}<div class="scroll">{table.as_html(wording, links)}</div>{note}{folded}</figure>'
 
 
-def _inline(text: str, links: Mapping[str, str]) -> str:
-    """Return a text as HTML: backticks become code, and code that `links` knows leads there."""
+def _names(links: Mapping[str, str], wording: Wording, colours: Mapping[str, str]) -> dict[str, Any]:
+    """Return what templates may call, beside the document itself."""
 
-    def as_code(found: re.Match[str]) -> str:
-        name = found[1]
-        code = f"<code>{escape(name)}</code>"
-        return f'<a href="{escape(links[name])}">{code}</a>' if name in links else code
+    def inline(text: str) -> Markup:
+        """Return a text as HTML: backticks become code, and code that `links` knows leads there."""
+        parts = re.split(r"`([^`]+)`", text)  # text, code, text, …
+        return Markup().join(_as_code(part, links) if place % 2 else part for place, part in enumerate(parts))
 
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(re.sub(r"`([^`]+)`", as_code, part) if part.startswith("`") else escape(part) for part in parts)
+    def hint(column: Column) -> str:
+        """Return what a column's numbers mean, in its own words or by its metric."""
+        return column.definition or (define(column.metric, wording) if column.metric else "")
+
+    def hue(title: str) -> str:
+        """Return the variable that holds the colour of what is compared; grey for what has none."""
+        return VARIABLES[colours.get(title, BASE)]
+
+    def picture(figure: Figure) -> Markup:
+        """Return a figure's SVG, whose texts matplotlib has escaped."""
+        return Markup(as_variables(figure.svg, figure.name, {url: name for name, url in links.items()}))
+
+    own = {"inline": inline, "hint": hint, "hue": hue, "picture": picture, "links": links, "wording": wording}
+    return own | {"kind": _kind, "show": format_cell, "exact": repr, "is_number": _is_number, "style_of": _style_of}
+
+
+def _read(name: str) -> Markup:
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _as_code(name: str, links: Mapping[str, str]) -> Markup:
+    code = Markup("<code>{}</code>").format(name)
+    return Markup('<a href="{}">{}</a>').format(links[name], code) if name in links else code
+
+
+def _kind(block: Block) -> str:
+    """Return the macro that writes a block: its class's name in small letters."""
+    return type(block).__name__.lower()
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, int | float) and not is_absent(cell)
+
+
+def _style_of(cell: Cell, is_numeric: bool) -> str:
+    """Return the class of a cell: numbers stand to the right, short texts on one line."""
+    if is_numeric or _is_number(cell):
+        return "number"
+    return "brief" if isinstance(cell, str) and len(cell) <= BRIEF else ""

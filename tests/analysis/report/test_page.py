@@ -7,14 +7,19 @@ from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from mlflow import MlflowClient
 
 from analysis.findings import LOCAL_PAGES
 from analysis.labels import format_cell
+from analysis.report.document import Block, Document, Figure, Leaning, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.report.figures.palette import BASE
+from analysis.report.page import render_page
 from analysis.report.report import Report, build_report
+from analysis.report.tables import Column, Table
+from analysis.text.wording import read_wording
 from records.runs import read_study_runs
 from records.tracking import create_store
 from tests.support.browser import check_quiet, open_page
@@ -180,6 +185,26 @@ def test_the_study_s_run_carries_the_report(uri: str, folder: Path) -> None:
     assert kept is not None
     assert (kept / "report.html").read_bytes() == (folder / "report.html").read_bytes()
     assert (kept / "figures" / "forest.svg").is_file()
+
+
+def test_no_text_becomes_markup() -> None:
+    evil = '<x-evil a="1">&\'`<x-evil>`'
+    table = Table(evil, evil, (Column(evil, evil, evil), Column("name", is_code=True)), ((evil, evil), ("1", evil)), evil)
+    blocks = (
+        Paragraph(evil),
+        Points((evil,)),
+        Tiles((Tile(evil, ((evil, evil),), evil),)),
+        Leanings((Leaning(evil, (evil,), evil),)),
+        table,
+        Figure("name", evil, "<svg ></svg>", evil),
+        Sample(evil, evil, {evil: evil}),
+    )
+    document = Document(evil, evil, (Section("name", evil, blocks),), {evil: evil, "<x-evil>": evil}, {evil: BASE})
+    page = render_page(document, read_wording())
+    assert len({type(block) for block in blocks}) == len(get_args(Block))
+    assert "<x-evil" not in page
+    assert page.count("&lt;x-evil") > 30
+    assert Page(page).ids["table-" + evil] == 1
 
 
 def test_a_browser_opens_it_without_a_request_or_an_error(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from analysis.labels import Cell, format_cell
+from analysis.report.page import render_table
 from analysis.report.tables import Column, Table
 from analysis.text.wording import read_wording
 
@@ -52,7 +53,7 @@ def test_markdown_keeps_cells_apart_and_says_what_columns_mean() -> None:
 
 
 def test_html_carries_exact_numbers_links_and_no_markup_of_its_cells() -> None:
-    html = TABLE.as_html(read_wording(), {"lora/3": "http://pages/run"})
+    html = render_table(TABLE, read_wording(), {"lora/3": "http://pages/run"})
     assert '<td class="number" data-value="55.26574902743215">55.27</td>' in html
     assert '<a href="http://pages/run">lora/3</a>' in html
     assert "&lt;none&gt;" in html

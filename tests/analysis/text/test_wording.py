@@ -138,6 +138,9 @@ def keys_in_code() -> tuple[set[str], set[str]]:
                 pattern = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
                 patterns |= {pattern} if re.fullmatch(r"[a-z_]+(\.([a-z_0-9]+|\{\}))+", pattern) else set()
 
+    for template in sorted((ROOT / "analysis").rglob("*.html")):
+        literal |= set(re.findall(r'\bwording\("([^"]+)"', template.read_text(encoding="utf-8")))
+
     def is_key(name: str) -> bool:
         return name.partition(".")[0] in rooms and name not in FILES
 
