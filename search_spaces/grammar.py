@@ -20,7 +20,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -35,6 +34,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 
 from records.refusals import Refusal
+from records.section import Section
 
 if TYPE_CHECKING:
     import optuna
@@ -58,9 +58,7 @@ PHRASES = {  # of `describe`
 MOST_LISTED = 64  # a range of at most so many values is listed value by value
 
 
-class _Parameter(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+class _Parameter(Section):
     when: dict[str, Scalar | Scalars] = Field(default_factory=dict, description="the name varies only where these others have these values")
 
     def holds(self, chosen: Mapping[str, Any]) -> bool:

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from ruamel.yaml import YAML
+
+from records.section import Section
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 
 Key = str  # what a published figure is of: lora, full, full_over_lora, a rank, a script
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+class _Entry(Section, coerce_numbers_to_str=True):
+    """A part of claims.yaml, where a rank may stand for a key."""
 
 
 class Setting(_Entry):

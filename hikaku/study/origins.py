@@ -2,19 +2,16 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from hikaku.study.study import Study
 from records.files import write_file
 from records.folders import ORIGINS_FILE
+from records.section import Section
 from trainables.corpora.sources import DataSet
 from trainables.models.source import ModelSource
 
 
-class Origins(BaseModel):
+class Origins(Section):
     """The sections `model` and `data` of a study file, with the paths of the machine it ran on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelSource
     data: dict[str, DataSet]
