@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from analysis.text.wording import read_wording
 from hikaku.commands.check import check
 from hikaku.commands.doctor import doctor
 from hikaku.commands.evaluate import evaluate
@@ -62,7 +63,7 @@ def main() -> NoReturn:
     try:
         code: int = app(standalone_mode=False) or 0
         if code == 130:  # typer turns Ctrl-C into it
-            _say(code, f"interrupted: go on with `{_same_command()}`")
+            _say(code, read_wording()("commands.interrupted", command=_same_command()))
     except TyperException as error:
         code = _say(2, error.format_message())
     except ValueError as error:
