@@ -94,19 +94,14 @@ class ArmStudies:
         self._sequence += 1
         return self._sequence
 
-    def rung(self, run: RunId, tokens: int) -> Rung | None:
-        """Return a rung of a trial; None where it is not stored yet."""
-        return rung_of(self.frozen(run), tokens)
-
-    def store_rung(self, run: RunId, rung: Rung) -> None:
-        """Keep a rung, before anything is decided from it."""
-        write_rung(self._attach(run), rung)
-
-    def tell_rung(self, run: RunId, rung: Rung) -> None:
-        """Bring a stored rung's value into Optuna, once; not one that is no number, which Optuna refuses."""
-        is_told = rung.tokens in self.frozen(run).intermediate_values
-        if not is_told and rung.value is not None and math.isfinite(rung.value):
-            self._attach(run).report(rung.value, rung.tokens)
+    def keep_rung(self, run: RunId, trial: FrozenTrial, rung: Rung) -> None:
+        """Keep a rung before anything is decided from it, then bring its value into Optuna: each once, as `trial` stands in the store."""
+        live = self._attach(run)
+        if rung_of(trial, rung.tokens) is None:
+            write_rung(live, rung)
+        is_told = rung.tokens in trial.intermediate_values
+        if not is_told and rung.value is not None and math.isfinite(rung.value):  # Optuna refuses what is no number
+            live.report(rung.value, rung.tokens)
 
     def is_outside_best(self, run: RunId, tokens: int) -> bool:
         """Return whether the study's pruning ends a trial at a rung that it reported; never without pruning."""

@@ -17,7 +17,7 @@ from hikaku.search.judging import Judgement, Metrics, judge_result, judge_rung, 
 from hikaku.search.recorder import Recorder
 from hikaku.search.run_records import build_record
 from hikaku.search.standing import RankCorrelation, Standing
-from hikaku.search.trial_store import ending_of, outcome_of, rungs_of
+from hikaku.search.trial_store import ending_of, outcome_of, rung_of, rungs_of
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.files import hold, sweep
@@ -70,14 +70,11 @@ class Referee:
     def report(self, uid: str, report: RungReport) -> bool:
         """Return whether the trial goes on after this rung; the same answer however often it is asked."""
         run = RunId.parse(uid)
-        if outcome_of(self._trials.frozen(run)) is not None:
+        trial = self._trials.frozen(run)
+        if outcome_of(trial) is not None:
             return False  # told before; the worker was killed before it heard, or asks again
-        # A rung is kept once, with the next sequence number, before anything is decided from it.
-        rung = self._trials.rung(run, report.tokens)
-        if rung is None:
-            rung = weigh_rung(self.study, report, self._trials.next_sequence())
-            self._trials.store_rung(run, rung)
-        self._trials.tell_rung(run, rung)
+        rung = rung_of(trial, report.tokens) or weigh_rung(self.study, report, self._trials.next_sequence())
+        self._trials.keep_rung(run, trial, rung)
         self.mark(run)
         if report.tokens >= self.study.budget.tokens:
             return True  # the whole budget is trained: the end is judged, not pruned
