@@ -47,7 +47,7 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class with a forward pass of its own that generation would pass by in silence."""
         if "hidden_states" in vars(cls) and "causal" not in vars(cls):
-            raise TypeError(f"{cls.__name__} overrides hidden_states alone; allowed: with causal, which generates")
+            raise TypeError(f"{cls.__name__} overrides hidden_states without causal, by which it would generate")
 
     # -- before a model is loaded: `hikaku check`, and the record of a run -----------------------------------------
 

@@ -94,7 +94,7 @@ def test_a_method_with_a_forward_pass_of_its_own_is_trained_measured_and_saved(r
 
 
 def test_what_generates_is_what_is_trained(root: Path) -> None:
-    with pytest.raises(TypeError, match="Silent overrides hidden_states alone; allowed: with causal"):
+    with pytest.raises(TypeError, match="Silent overrides hidden_states without causal"):
 
         class Silent(Full, frozen=True):
             def hidden_states(self, network: Any, input_ids: Tensor, positions: Tensor | None = None) -> Tensor:
