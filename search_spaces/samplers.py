@@ -19,11 +19,13 @@ class Sampler:
     """How a sampler is made, from a seed, an arm's space and its number of trials, and what it is good for.
 
     `walks_by_number`: it walks one sequence by the trial's number, so its seed must be the arm's and the same for all its trials.
+    `learns_from_ended`: it learns from trials that were ended before their budget, or only from completed ones.
     """
 
     make: "Callable[[int, SearchSpace, int], BaseSampler]"
     purpose: str
     walks_by_number: bool = False
+    learns_from_ended: bool = True
 
 
 def make_sampler(name: str, seed: int, space: SearchSpace, trials: int) -> "BaseSampler":
@@ -73,9 +75,9 @@ def _make_gp(seed: int, space: SearchSpace, trials: int) -> "BaseSampler":
 
 
 def _make_qmc(seed: int, space: SearchSpace, trials: int) -> "BaseSampler":
-    from optuna.samplers import QMCSampler
+    from search_spaces.quasi_random import QuasiRandomSampler
 
-    return QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False)
+    return QuasiRandomSampler(space, seed)
 
 
 # One row a sampler; a study names one of them for each arm.
@@ -86,7 +88,7 @@ SAMPLERS: dict[str, Sampler] = {
     # every configuration once
     "grid": Sampler(_make_grid, "small spaces of choices", walks_by_number=True),
     # Gaussian-process expected improvement; loads torch at its first use
-    "gp": Sampler(_make_gp, "few, costly trials of numeric spaces"),
+    "gp": Sampler(_make_gp, "few, costly trials of numeric spaces", learns_from_ended=False),
     # Sobol's low-discrepancy points
     "qmc": Sampler(_make_qmc, "even coverage for a sensitivity study", walks_by_number=True),
 }

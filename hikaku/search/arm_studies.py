@@ -10,6 +10,7 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hikaku.search.judging import measure_shortfall
 from hikaku.search.pruner import StratifiedHalving
 from hikaku.search.trial_store import (
     STARTED,
@@ -118,7 +119,7 @@ class ArmStudies:
         ending = ending_of(trial)
         assert ending is not None, "an end is decided before it is told"
         told = trial.constraints  # by a process that was killed before the state: Optuna warns of one that is set twice
-        for name, excess in ending.excess.items():
+        for name, excess in (ending.excess | measure_shortfall(ending, self._study.budget.tokens)).items():
             if name not in told:
                 trial.set_constraint(name, excess)
         self._arms[run.arm].tell(trial, values=ending.values, state=STATES[ending.outcome])

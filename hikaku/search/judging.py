@@ -111,3 +111,14 @@ def make_ending(study: Study, judgement: Judgement, tokens: int, metrics: Metric
         values=tuple(objective_values(study.objectives, metrics)) if outcome == Outcome.COMPLETED else None,
         excess=measure_excess(study.constraints, metrics),
     )
+
+
+def measure_shortfall(ending: Ending, budget: int) -> dict[str, float]:
+    """Return by how many tokens of its budget a trial fell short because its configuration cannot be trained; empty for any other.
+
+    Told to the sampler as one more constraint that is not kept: what diverged, or took more memory than there is, is then worse than every
+    trial that can be used, and of two such the one that got further is the better. A trial that failed for another reason teaches nothing.
+    """
+    if ending.outcome not in {Outcome.DIVERGED, Outcome.OUT_OF_MEMORY}:
+        return {}
+    return {ending.outcome.value: float(max(1, budget - ending.tokens))}

@@ -8,7 +8,8 @@ User attributes of an Optuna trial (all JSON), which nothing but this module wri
     ending          an `Ending` but for its outcome; written just before the outcome
     outcome         the word; from then on the end is decided, whatever the state says
 
-States: completed is COMPLETE; pruned and infeasible are PRUNED; out_of_memory, diverged and failed are FAIL.
+States: completed is COMPLETE; failed is FAIL, of which samplers hear nothing; every other is PRUNED. What its configuration made
+unusable (infeasible, out_of_memory, diverged) carries a constraint that is not kept, so that samplers count it among the worst.
 """
 
 import sqlite3
@@ -27,12 +28,12 @@ from records.folders import TRIALS_DATABASE
 from records.results import Ending, Outcome, Rung, TrialStatus
 from records.run_id import RunId
 
-STATES = {  # Optuna's samplers leave FAIL out, and TPE counts PRUNED by the last rung
+STATES = {  # Optuna's samplers leave FAIL out, and TPE counts PRUNED by its constraints first, then by the last rung
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.PRUNED: TrialState.PRUNED,
     Outcome.INFEASIBLE: TrialState.PRUNED,
-    Outcome.OUT_OF_MEMORY: TrialState.FAIL,
-    Outcome.DIVERGED: TrialState.FAIL,
+    Outcome.OUT_OF_MEMORY: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.PRUNED,
     Outcome.FAILED: TrialState.FAIL,
 }
 STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # asked for; WAITING is an enqueued start

@@ -13,6 +13,7 @@ from hikaku.study.sections import Arm, StudySections
 from records.metrics import METRICS, definition_of, spell_out
 from records.refusals import Refusal, read_error, refuse_name
 from search_spaces.grammar import Range, SearchSpace, describe
+from search_spaces.samplers import SAMPLERS
 from trainables.config import Batch, Optimizer, Precision, Schedule
 from trainables.methods import METHODS
 
@@ -27,7 +28,7 @@ ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Preci
 def check_study(study: StudySections) -> None:
     """Check every rule in turn. Raises Refusal for the first that is broken."""
     rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
-    for rule in (*rules, check_objectives, check_constraints, check_weights, check_grids):
+    for rule in (*rules, check_objectives, check_constraints, check_weights, check_samplers, check_grids):
         rule(study)
 
 
@@ -134,6 +135,16 @@ def check_constraints(study: StudySections) -> None:
         _check_metric(study, f"{where}.metric", constraint.metric)
         if (constraint.at_least is None) == (constraint.at_most is None):
             raise Refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
+
+
+def check_samplers(study: StudySections) -> None:
+    """A sampler that learns from completed trials alone is not asked where trials are ended before."""
+    ended_by = [name for name, section in (("pruning", study.pruning), ("constraints", study.constraints)) if section]
+    for arm_name, arm in study.arms.items():
+        if ended_by and not SAMPLERS[arm.sampler].learns_from_ended:
+            others = [name for name, sampler in SAMPLERS.items() if sampler.learns_from_ended]
+            got = f"{arm.sampler!r} beside {' and '.join(ended_by)}, though it learns from completed trials alone"
+            raise Refusal(f"arms.{arm_name}.sampler", got, f"{', '.join(others)}, or a study without {' and '.join(ended_by)}")
 
 
 def check_grids(study: StudySections) -> None:

@@ -65,6 +65,36 @@ def test_the_same_seed_gives_the_same_trials(sampler: str) -> None:
     assert ask(SPACE, sampler, 6) == ask(SPACE, sampler, 6)
 
 
+def test_quasi_random_points_cover_names_under_a_condition_too() -> None:
+    space = SearchSpace.model_validate(
+        {
+            "schedule.shape": {"choices": ["cosine", "constant"]},
+            "schedule.floor_share": {"low": 0.0, "high": 0.8, "when": {"schedule.shape": "cosine"}},
+        }
+    )
+    optuna_study = optuna.create_study()
+    floors: list[float] = []
+    for number in range(32):
+        optuna_study.sampler = make_sampler("qmc", 1, space, 32)  # anew for each trial, as a study does
+        trial = optuna_study.ask()
+        chosen = space.sample(trial)
+        floors.extend([chosen["schedule.floor_share"]] if "schedule.floor_share" in chosen else [])
+        optuna_study.tell(trial, float(number))
+    assert len(floors) == 16
+    assert [sum(low <= floor < low + 0.2 for floor in floors) for low in (0.0, 0.2, 0.4, 0.6)] == [4, 4, 4, 4]
+
+
+def test_a_quasi_random_trial_cut_short_goes_on_with_its_own_point() -> None:
+    space = SearchSpace.model_validate({"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}})
+    whole = optuna.create_study(sampler=make_sampler("qmc", 1, space, 4))
+    expected = space.sample(whole.ask())
+    cut = optuna.create_study(sampler=make_sampler("qmc", 1, space, 4))
+    trial = cut.ask()
+    assert trial.suggest_float("a", 0.0, 1.0) == expected["a"]
+    cut.sampler = make_sampler("qmc", 1, space, 4)
+    assert space.sample(optuna.trial.Trial(cut, trial._trial_id)) == expected
+
+
 def test_starts_come_first_and_their_gaps_are_sampled() -> None:
     first, *_ = ask(SPACE, "tpe", 4, [{"method.rank": 16, "optimizer.learning_rate": 3e-4}])
     assert (first["method.rank"], first["optimizer.learning_rate"]) == (16, 3e-4)

@@ -96,6 +96,7 @@ BROKEN = (
     Broken("no trials", "  trials: 4", "  trials: 0", "budget.trials", "got 0; allowed: at least 1"),
     Broken("negative seed", "seed: 42", "seed: -1", "seed", "got -1; allowed: at least 0"),
     Broken("unknown choice", "    method: full", "    method: ful", "arms.sft.method", "did you mean 'full'?"),
+    Broken("sampler deaf to ended trials", "    method: full", "    method: full\n    sampler: gp", "arms.sft.sampler", "got 'gp' beside pruning and constraints, though it learns from completed trials alone", "gp"),
     Broken("unknown sampler", "    method: full", "    method: full\n    sampler: bayes", "arms.sft.sampler", "allowed: 'tpe', 'random', 'grid', 'gp', 'qmc'", "bayes"),
     Broken("inverted range", LORA_RATE, "optimizer.learning_rate: {low: 1e-2, high: 1e-4, log: true}", RATE, "allowed: low below high"),
     Broken("log range from 0", LORA_RATE, "optimizer.learning_rate: {low: 0, high: 1e-2, log: true}", RATE, "allowed: a low above 0"),

@@ -84,7 +84,8 @@ def test_a_resumed_study_asks_for_what_an_uninterrupted_one_asks(tmp_path: Path,
         arm["space"] = arm["space"].model_dump() if hasattr(arm["space"], "model_dump") else arm["space"]
         if sampler == "grid":
             arm["space"]["optimizer.learning_rate"] = {"choices": [1e-4, 2e-4, 3e-4, 4e-4, 6e-4, 8e-4]}
-    study = make_study(tmp_path, arms=plain["arms"], budget={"trials": 6, "tokens": 900})
+    pruning = None if sampler == "gp" else plain["pruning"]
+    study = make_study(tmp_path, arms=plain["arms"], budget={"trials": 6, "tokens": 900}, pruning=pruning)
     assert run_study(study, tmp_path / "whole") == run_study(study, tmp_path / "reopened", reopen=True)
 
 
@@ -127,10 +128,25 @@ def test_a_value_that_is_no_number_ends_the_trial_as_diverged(tmp_path: Path) ->
     assert referee.finish(at_end.uid, result_of(at_end, Outcome.COMPLETED, 900, **{"eval/perplexity": math.inf})) == Outcome.DIVERGED
     assert referee.finish(by_itself.uid, result_of(by_itself, Outcome.DIVERGED, 0)) == Outcome.DIVERGED
     assert [row.outcome for row in referee.snapshot()] == [Outcome.DIVERGED] * 3
-    assert {trial.state for trial in stored_trials(referee)} == {TrialState.FAIL}
+    told = {trial.number: (trial.state, trial.constraints) for trial in stored_trials(referee) if "method.rank" in trial.params}
+    assert told == {
+        0: (TrialState.PRUNED, {"diverged": 800}),
+        1: (TrialState.PRUNED, {"diverged": 900}),
+    }  # of 900 tokens, what was not trained
     stored = load_result(Path(at_rung.folder))
     assert stored is not None
     assert stored.outcome == Outcome.DIVERGED
+
+
+def test_what_cannot_be_trained_teaches_the_sampler_and_what_failed_does_not(tmp_path: Path) -> None:
+    arms = {"full": {"method": "full", "space": {"optimizer.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}}}
+    referee = make_referee(make_study(tmp_path, arms=arms, budget={"trials": 24, "tokens": 900}, pruning=None), tmp_path)
+    fates = {0: Outcome.OUT_OF_MEMORY, 1: Outcome.FAILED, 2: Outcome.DIVERGED}
+    for number in range(3):
+        config = ask(referee)
+        referee.finish(config.uid, result_of(config, fates[number], 300 if number else 0))
+    told = [(trial.state, trial.constraints) for trial in stored_trials(referee)]
+    assert told == [(TrialState.PRUNED, {"out_of_memory": 900}), (TrialState.FAIL, {}), (TrialState.PRUNED, {"diverged": 600})]
 
 
 def test_an_infeasible_rung_ends_the_trial_and_its_constraint_is_told(tmp_path: Path) -> None:
