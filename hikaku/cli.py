@@ -26,6 +26,7 @@ from hikaku.commands.status import status
 from hikaku.commands.tokens import tokens
 from hikaku.commands.tune import tune
 from hikaku.commands.ui import ui
+from records.obstacles import find_obstacle
 
 app = typer.Typer(
     name="hikaku",
@@ -69,7 +70,8 @@ def main() -> NoReturn:
     except ValueError as error:
         code = _say(2, _one_line(error))
     except Exception as error:
-        code = _say(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+        obstacle = find_obstacle(error)
+        code = _say(1, str(obstacle) if obstacle else f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
     sys.exit(code)
 
 

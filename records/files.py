@@ -57,8 +57,10 @@ def write_file(path: Path, content: Content) -> None:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         _flush(temporary)
         _rename(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not callable(content):
+            error.needed = len(content)  # pyright: ignore[reportAttributeAccessIssue] (told by `records/obstacles.py`)
         raise
     _flush(path.parent)
 

@@ -5,6 +5,7 @@ imports and DeepSpeed's first start are paid once. A trial of several workers is
 """
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from records.obstacles import find_obstacle
 from records.results import Outcome, Result, RungReport, hold_run, load_result, save_result
 from trainables.config import TrialConfig
 
@@ -74,10 +76,18 @@ class TrialProcess(tune.Trainable):
         self._referee, self._share = referee, share
 
     def step(self) -> dict[str, Any]:
-        """Run the trial to its end."""
+        """Run the trial to its end; where something stops the study that is not the trial's fault, leave it unfinished and say so."""
         assert self._share is not None
-        outcome = conduct(dict(self.config), self._referee, self._share)
-        return {"done": True, "outcome": str(outcome)}
+        flat = dict(self.config)
+        try:
+            outcome = str(conduct(flat, self._referee, self._share))
+        except Exception as error:
+            obstacle = find_obstacle(error, Path(flat["folder"]))
+            if obstacle is None:
+                raise
+            ask_actor(self._referee, "halt", line=str(obstacle))
+            outcome = "unfinished"
+        return {"done": True, "outcome": outcome}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial into this process."""
@@ -88,7 +98,8 @@ class TrialProcess(tune.Trainable):
 def conduct(flat: Flat, referee: str, share: Share) -> Outcome:
     """Return how a trial was counted after running it to its end and telling the referee.
 
-    An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart.
+    An error of the trial's code ends it as failed. A process that dies is Tune's and Ray Train's to restart. Raises Obstacle where the
+    error is not the trial's: it then stays unfinished.
     """
     # The configuration was checked where it was made, and the worker checks it again: here only its place and name matter.
     with hold_run(Path(flat["folder"])):
@@ -98,7 +109,7 @@ def conduct(flat: Flat, referee: str, share: Share) -> Outcome:
 
 
 def train_replicate(flat: Flat, share: Share) -> Result:
-    """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's."""
+    """Return the result of a finalist's replicate, which nothing ends early; a Ray task of the launcher's. Raises Obstacle as `conduct`."""
     folder = Path(flat["folder"])
     with hold_run(folder):
         result = _run_or_fail("replicate", flat, share, "")
@@ -107,11 +118,17 @@ def train_replicate(flat: Flat, share: Share) -> Result:
 
 
 def _run_or_fail(job: Job, flat: Flat, share: Share, referee: str) -> Result:
-    """Return the result of a run; of one whose code raised an error before it left any, a failed one."""
+    """Return the result of a run; of one whose code raised an error before it left any, a failed one.
+
+    Raises Obstacle where the error says nothing of the run.
+    """
     started = time.time()
     try:
         (result,) = run_jobs([(job, flat)], share, referee)
     except Exception as error:
+        obstacle = find_obstacle(error, Path(flat["folder"]))
+        if obstacle is not None:
+            raise obstacle from error
         failed = {"uid": flat["uid"], "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
         return load_result(Path(flat["folder"])) or Result(**failed, started=started, ended=time.time())
     return result
@@ -177,6 +194,9 @@ def work(order: dict[str, Any]) -> None:
     torch.set_num_threads(order["threads"])
     for job, flat in order["jobs"]:
         config = TrialConfig.unflatten(flat)
+        for place in (config.model.folder, config.data.folder):
+            if not Path(place).is_dir():  # libraries tell of a missing model as if its name were wrong
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
         if job == "trial":
             run_trial(config, ask_referee(order["referee"], config.uid))
         elif job == "replicate":

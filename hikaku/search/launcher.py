@@ -29,6 +29,7 @@ from hikaku.study.rules import PRECISION
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import DATA_FOLDER, LOGS_FOLDER
+from records.obstacles import Obstacle, find_obstacle
 from records.places import state_root
 from records.results import Outcome, TrialStatus
 from records.run_id import RunId
@@ -64,8 +65,8 @@ def run_study(study: Study, *, state: Path | None = None, address: str | None = 
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
     terminal). Raises ValueError, in one line, when the study cannot run here,
-    was begun with another configuration, or is being run by another process; RuntimeError when the base or the test split
-    cannot be measured, or Ray itself fails.
+    was begun with another configuration, or is being run by another process; Obstacle, in one line, when a disk, a right or a store
+    stops it; RuntimeError when the base or the test split cannot be measured, or Ray itself fails.
     """
     folder = state_root(state) / study.name
     say = say or LiveTable.say
@@ -73,7 +74,14 @@ def run_study(study: Study, *, state: Path | None = None, address: str | None = 
         launch = Launch(study, folder, address, say, stack)
         try:
             return launch.run()
-        except RayError as error:
+        except Exception as error:
+            # Ray's error of a task is also of the kind that the task raised; any other ValueError is a refusal.
+            is_refused = isinstance(error, ValueError) and not isinstance(error, RayError)
+            obstacle = None if is_refused else find_obstacle(error, folder)
+            if obstacle is not None:
+                raise Obstacle(f"{study.name}: {obstacle}") from error
+            if not isinstance(error, RayError):
+                raise
             last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise RuntimeError(f"{study.name}: {last} (logs: {folder / LOGS_FOLDER}); the same command goes on from here") from error
 

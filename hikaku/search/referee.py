@@ -8,8 +8,12 @@ A worker names its trial by the uid of its configuration, which is text; whoever
 """
 
 import contextlib
+import functools
+import tempfile
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hikaku.search.arm_studies import ArmStudies
 from hikaku.search.finalists import has_ended
@@ -22,11 +26,30 @@ from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.files import hold, sweep
 from records.folders import ARMS_FOLDER, REFEREE_LOCK, TRIALS_DATABASE
+from records.obstacles import find_obstacle, probe_folder
 from records.results import Ending, Outcome, Result, RungReport, TrialStatus, load_result, save_result
 from records.run_id import RunId
 
 if TYPE_CHECKING:
     from records.tracking import RunRecord
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _names_obstacles(method: Method) -> Method:
+    """Have a method name what stops the study in one line: Ray carries the error to a worker without those that caused it."""
+
+    @functools.wraps(method)
+    def named(referee: "Referee", *arguments: Any, **named: Any) -> Any:
+        try:
+            return method(referee, *arguments, **named)
+        except Exception as error:
+            obstacle = find_obstacle(error, referee.setting.folder / TRIALS_DATABASE)
+            if obstacle is None:
+                raise
+            raise obstacle from error
+
+    return cast("Method", named)
 
 
 class Referee:
@@ -43,6 +66,7 @@ class Referee:
         sweep(setting.folder, TRIALS_DATABASE)
         sweep(setting.folder / ARMS_FOLDER)
         self._trials = ArmStudies(study, setting.folder)
+        self._obstacle = ""
         self._finished = False  # whether the study's run in MLflow is to be shown as ended
         self._recorder = Recorder(setting.tracking_uri, self._build_record) if setting.tracking_uri else None
         self._unfinished = deque(self._settle())
@@ -53,8 +77,14 @@ class Referee:
 
     # -- what a trial asks -----------------------------------------------------------------------------------
 
+    @_names_obstacles
     def next_trial(self) -> dict[str, Any] | None:
-        """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest; None when all are asked for."""
+        """Return the flat config of the next trial, unfinished ones first, then of the arm with the fewest.
+
+        None when all are asked for, or something stops the study.
+        """
+        if self._obstacle:
+            return None  # what stopped one trial would stop the next
         if self._unfinished:
             return self._configure(self._unfinished.popleft())
         # The arms take turns, so that wherever a study is interrupted each has had as many trials as the others.
@@ -67,6 +97,7 @@ class Referee:
         self.mark(run)
         return flat
 
+    @_names_obstacles
     def report(self, uid: str, report: RungReport) -> bool:
         """Return whether the trial goes on after this rung; the same answer however often it is asked."""
         run = RunId.parse(uid)
@@ -86,6 +117,7 @@ class Referee:
         self._end(run, judgement, rung.tokens, rung.metrics)
         return False
 
+    @_names_obstacles
     def finish(self, uid: str, result: Result) -> Outcome:
         """Return how the trial is counted, after telling it; the result on disk is made to say the same."""
         run = RunId.parse(uid)
@@ -100,9 +132,18 @@ class Referee:
         self.mark(run)
         return counted.outcome
 
+    @_names_obstacles
     def close_failed(self, uid: str, reason: str) -> None:
-        """End a trial whose workers are gone; one that left its result, or is told already, keeps that."""
+        """End a trial whose workers are gone; one that left its result, or is told already, keeps that.
+
+        Where nothing can be written any more that is why they are gone: the trial stays unfinished.
+        """
         run = RunId.parse(uid)
+        for place in (self.setting.folder / run.folder, Path(tempfile.gettempdir())):
+            obstacle = probe_folder(place)
+            if obstacle is not None:
+                self.halt(str(obstacle))
+                return
         result = load_result(self.setting.folder / run.folder)
         if result is not None:
             self.finish(uid, result)
@@ -113,6 +154,10 @@ class Referee:
             tokens, metrics = (rungs[-1].tokens, rungs[-1].metrics) if rungs else (0, {})
             self._end(run, (Outcome.FAILED, reason), tokens, metrics)
 
+    def halt(self, line: str) -> None:
+        """Ask for no further trial: what the line says stops the study, and is no trial's fault. The first such line is kept."""
+        self._obstacle = self._obstacle or line
+
     # -- what the study's runner asks ------------------------------------------------------------------------
 
     def mark(self, *runs: RunId) -> None:
@@ -120,22 +165,31 @@ class Referee:
         if self._recorder:
             self._recorder.mark(*runs)
 
+    def obstacle(self) -> str:
+        """Return what stops the study, in one line; empty where nothing does."""
+        return self._obstacle
+
+    @_names_obstacles
     def snapshot(self) -> list[TrialStatus]:
         """Return a line per started trial, by arm and number."""
         return self._standing().snapshot()
 
+    @_names_obstacles
     def best(self) -> dict[str, RunId]:
         """Return the best trial per arm; arms in which none completed are left out."""
         return self._standing().best()
 
+    @_names_obstacles
     def replicates(self) -> list[RunId]:
         """Return the runs that train the finalists again; none where the study asks for none."""
         return self._standing().replicates()
 
+    @_names_obstacles
     def configure_replicate(self, run: RunId) -> dict[str, Any]:
         """Return the flat config of a replicate: its finalist's, with a seed that is the same in all arms."""
         return self._configure(run)
 
+    @_names_obstacles
     def correlations(self) -> list[RankCorrelation]:
         """Return how well each rung ranked the final values, by arm; nothing with several objectives."""
         return self._standing().correlations()
@@ -144,6 +198,7 @@ class Referee:
         """Return whether every arm has all its trials, and all have ended."""
         return self._standing().is_done()
 
+    @_names_obstacles
     def close(self, finished: bool, patience: float = 60) -> str:
         """Return one line on what MLflow still lacks after at most `patience` seconds; empty when nothing."""
         self._finished = finished

@@ -20,6 +20,7 @@ from hikaku.search.referee import Referee
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import CONFIG_FILE, LOGS_FOLDER
+from records.obstacles import Obstacle
 from records.results import load_result
 from records.run_id import RunId
 from trainables.config import TrialConfig
@@ -88,7 +89,10 @@ class Search:
         self.measure("test", runs)
 
     def tune(self) -> None:
-        """Let Ray Tune run the referee's trials, and show them, until there are no more. Raises RuntimeError when Tune gives up."""
+        """Let Ray Tune run the referee's trials, and show them, until there are no more.
+
+        Raises Obstacle when something stops the study that is no trial's fault, RuntimeError when Tune gives up.
+        """
         parts: Any = tune  # whose own annotations leave these types open
         trainable = parts.with_parameters(TrialProcess, referee=self.referee, share=self.share)
         tuner = tune.Tuner(
@@ -117,6 +121,9 @@ class Search:
                 table.update(self.ask("snapshot"))
                 thread.join(REFRESH)
             table.update(self.ask("snapshot"))
+        halted = self.ask("obstacle")
+        if halted:
+            raise Obstacle(halted)
         if errors:
             raise RuntimeError(f"Ray Tune ended early: {errors[0]}") from errors[0]
 

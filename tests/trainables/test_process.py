@@ -8,10 +8,11 @@ import pytest
 import ray
 from safetensors.torch import load_file, save_file
 
+from records.obstacles import Obstacle
 from records.results import Outcome, Result, RungReport, hold_run, load_result
 from tests.support.tiny import FULL, LORA, make_config, write_data, write_model
 from trainables.config import TrialConfig
-from trainables.process import Share, ask_actor, conduct, make_torch_trainer, measure, run_jobs
+from trainables.process import Share, ask_actor, conduct, make_torch_trainer, measure, run_jobs, train_replicate
 
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
@@ -89,13 +90,39 @@ def test_a_loss_that_is_no_number_ends_as_diverged_within_one_step(root: Path, t
     assert result.reason.startswith("step 1: loss nan")
 
 
-def test_an_error_of_the_trial_is_told_as_failed_in_one_line(root: Path, tmp_path: Path) -> None:
-    config = make_config(root, folder="broken", uid="tiny/broken/0", model={"folder": str(tmp_path / "nowhere")})
+def test_an_error_of_the_trial_is_told_as_failed_in_one_line(root: Path) -> None:
+    config = make_config(root, folder="broken", uid="tiny/broken/0", own_metrics={"own/odd": "math:nothing_of_that_name"})
     assert conduct_all([config]) == [Outcome.FAILED]
     told: dict[str, str] = ask_actor(REFEREE, "said")
     assert "\n" not in told[config.uid]
-    assert "nowhere" in told[config.uid]
+    assert "nothing_of_that_name" in told[config.uid]
     assert load_result(Path(config.folder)) is None, "a worker whose referee died must not write that its trial failed"
+
+
+def test_what_is_no_trials_fault_leaves_it_unfinished(root: Path, tmp_path: Path) -> None:
+    gone = make_config(root, folder="gone", uid="tiny/gone/0", model={"folder": str(tmp_path / "nowhere")})
+    with pytest.raises(Obstacle, match=f"{tmp_path / 'nowhere'}: No such file or directory; put it back, then give the same command again"):
+        conduct_all([gone])
+    full = make_config(root, folder="full", uid="tiny/full/0")
+    lacking: Any = ray.remote(num_cpus=1)(train_without_room)
+    with pytest.raises(
+        Obstacle, match=r"full/checkpoints: No space left on device \([0-9.]+ MiB needed, 0\.001 MiB free\); make room there"
+    ):
+        ray.get(lacking.remote(full.flatten()))
+    assert not {gone.uid, full.uid} & set(ask_actor(REFEREE, "said"))
+    assert conduct_all([full]) == [Outcome.COMPLETED]
+
+
+def train_without_room(flat: dict[str, Any]) -> None:
+    """Train a replicate on a disk that has room for small files alone."""
+    import shutil
+
+    usage = shutil.disk_usage
+    shutil.disk_usage = lambda path: usage(path)._replace(free=1000)
+    try:
+        train_replicate(flat, ONE)
+    finally:
+        shutil.disk_usage = usage
 
 
 def test_base_and_test_run_with_a_trials_resources(root: Path) -> None:

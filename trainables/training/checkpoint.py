@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from records.files import begin_folder, building_of, digest_file, digest_files, finish_folder, remove_file, remove_folder, sweep, write_file
 from records.folders import WEIGHTS_FOLDER
+from records.obstacles import require_room
 from records.refusals import Refusal
 from records.results import CurvePoint, RungReport
 
@@ -94,6 +95,7 @@ class Checkpoints:
         if self._rank == 0:
             begin_folder(place)
         self._barrier()  # the folder is there for all to write their own files into
+        require_room(self._folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
         copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         save_file(copies, building / f"worker-{self._rank}.safetensors")
         write_file(building / f"worker-{self._rank}.json", json.dumps(dict(numbers)))
