@@ -13,6 +13,9 @@ from statistics import fmean
 from typing import Literal, TypeVar
 
 Direction = Literal["minimize", "maximize", "none"]
+# What measures a number: an evaluation of any model, the base too; a trial at its rungs, which adds what training has cost; a point of its
+# training curve; its end; an adapter weakened or strengthened after training; the test split; `hikaku evaluate`.
+Stage = Literal["evaluation", "rung", "curve", "end", "scaled", "test", "task"]
 Item = TypeVar("Item")
 
 OWN_UNIT = "own"  # of a study's own function, which alone knows it
@@ -20,81 +23,94 @@ OWN_UNIT = "own"  # of a study's own function, which alone knows it
 
 @dataclass(frozen=True)
 class Metric:
-    """A reported number: `name` as MLflow shows it, its unit, and which way is better."""
+    """A reported number: `name` as MLflow shows it, its unit, which way is better, and what it takes to be measured.
+
+    `steps` and `points` are how many optimizer steps, or points of the training curve, there must be before it is known; `needs` is a
+    GPU, or a GPU whose energy is metered.
+    """
 
     name: str
     unit: str
     direction: Direction
+    stage: Stage
+    steps: int = 0
+    points: int = 0
+    needs: Literal["", "gpu", "energy_meter"] = ""
+
+    @property
+    def judges(self) -> bool:
+        """Return whether a trial has it while it can still be judged: as an objective or a constraint."""
+        return self.stage in ("evaluation", "rung")
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("eval/perplexity", "1", "minimize"),
-    Metric("eval/nats_per_token", "nat/token", "minimize"),
-    Metric("eval/bits_per_character", "bit/character", "minimize"),
-    Metric("eval/bits_per_byte", "bit/byte", "minimize"),
-    Metric("eval/character_accuracy", "1", "maximize"),
-    Metric("test/perplexity", "1", "minimize"),
-    Metric("test/nats_per_token", "nat/token", "minimize"),
-    Metric("test/bits_per_character", "bit/character", "minimize"),
-    Metric("test/character_accuracy", "1", "maximize"),
-    Metric("test/bits_per_byte", "bit/byte", "minimize"),
-    Metric("retained/{set}/bits_per_byte", "bit/byte", "minimize"),
-    Metric("retention/{set}", "1", "maximize"),
-    Metric("divergence/{set}", "nat/token", "minimize"),
-    Metric("scaled/{scale}/perplexity", "1", "minimize"),
-    Metric("scaled/{scale}/bits_per_character", "bit/character", "minimize"),
-    Metric("scaled/{scale}/retention/{set}", "1", "maximize"),
-    Metric("domain/{set}/perplexity", "1", "minimize"),
-    Metric("domain/{set}/bits_per_character", "bit/character", "minimize"),
-    Metric("script/{script}/bits_per_character", "bit/character", "minimize"),
-    Metric("script/{script}/accuracy", "1", "maximize"),
-    Metric("word/{part}/bits_per_character", "bit/character", "minimize"),
-    Metric("word/{part}/accuracy", "1", "maximize"),
-    Metric("stratum/{stratum}/bits_per_character", "bit/character", "minimize"),
-    Metric("stratum/{stratum}/accuracy", "1", "maximize"),
-    Metric("test/degradation", "1", "minimize"),
-    Metric("test/semantic_similarity", "1", "maximize"),
-    Metric("train/tokens", "tokens", "none"),
-    Metric("train/loss", "nat/token", "minimize"),
-    Metric("train/learning_rate", "1", "none"),
-    Metric("train/gradient_norm", "1", "none"),
-    Metric("efficiency/trainable_parameters", "parameters", "minimize"),
-    Metric("efficiency/total_parameters", "parameters", "minimize"),
-    Metric("efficiency/trainable_share", "1", "minimize"),
-    Metric("efficiency/weights_gib", "GiB", "minimize"),
-    Metric("efficiency/gradients_gib", "GiB", "minimize"),
-    Metric("efficiency/optimizer_gib", "GiB", "minimize"),
-    Metric("efficiency/activations_gib", "GiB", "minimize"),
-    Metric("efficiency/peak_memory_gib", "GiB", "minimize"),
-    Metric("efficiency/reserved_memory_gib", "GiB", "minimize"),
-    Metric("efficiency/resident_memory_gib", "GiB", "minimize"),
-    Metric("efficiency/predicted_peak_memory_gib", "GiB", "none"),
-    Metric("efficiency/tokens_per_second", "token/s", "maximize"),
-    Metric("efficiency/seconds_per_step", "s", "minimize"),
-    Metric("efficiency/gpu_seconds", "GPU s", "minimize"),
-    Metric("efficiency/energy_kwh", "kWh", "minimize"),
-    Metric("efficiency/train_seconds", "s", "minimize"),
-    Metric("efficiency/start_seconds", "s", "minimize"),
-    Metric("efficiency/evaluation_share", "1", "minimize"),
-    Metric("convergence/tokens_to_95", "tokens", "minimize"),
-    Metric("convergence/seconds_to_95", "s", "minimize"),
-    Metric("system/cpu_utilization_percentage", "%", "none"),
-    Metric("system/system_memory_usage_megabytes", "MB", "none"),
-    Metric("system/system_memory_usage_percentage", "%", "none"),
-    Metric("system/gpu_0_utilization_percentage", "%", "none"),
-    Metric("system/gpu_0_memory_usage_megabytes", "MB", "none"),
-    Metric("system/gpu_0_memory_usage_percentage", "%", "none"),
-    Metric("system/gpu_0_power_usage_watts", "W", "none"),
-    Metric("task/{task}/items", "items", "none"),
-    Metric("task/{task}/accuracy", "1", "maximize"),
-    Metric("task/{task}/accuracy_low", "1", "maximize"),
-    Metric("task/{task}/accuracy_high", "1", "maximize"),
-    Metric("task/{task}/accuracy_by_character", "1", "maximize"),
-    Metric("task/{task}/bleu_words", "1", "maximize"),
-    Metric("task/{task}/bleu_characters", "1", "maximize"),
-    Metric("task/{task}/chrf_words", "1", "maximize"),
-    Metric("task/{task}/chrf_characters", "1", "maximize"),
-    Metric("task/{task}/semantic_similarity", "1", "maximize"),
+    Metric("eval/perplexity", "1", "minimize", "evaluation"),
+    Metric("eval/nats_per_token", "nat/token", "minimize", "evaluation"),
+    Metric("eval/bits_per_character", "bit/character", "minimize", "evaluation"),
+    Metric("eval/bits_per_byte", "bit/byte", "minimize", "evaluation"),
+    Metric("eval/character_accuracy", "1", "maximize", "evaluation"),
+    Metric("test/perplexity", "1", "minimize", "test"),
+    Metric("test/nats_per_token", "nat/token", "minimize", "test"),
+    Metric("test/bits_per_character", "bit/character", "minimize", "test"),
+    Metric("test/character_accuracy", "1", "maximize", "test"),
+    Metric("test/bits_per_byte", "bit/byte", "minimize", "test"),
+    Metric("retained/{set}/bits_per_byte", "bit/byte", "minimize", "evaluation"),
+    Metric("retention/{set}", "1", "maximize", "evaluation"),
+    Metric("divergence/{set}", "nat/token", "minimize", "evaluation"),
+    Metric("scaled/{scale}/perplexity", "1", "minimize", "scaled"),
+    Metric("scaled/{scale}/bits_per_character", "bit/character", "minimize", "scaled"),
+    Metric("scaled/{scale}/retention/{set}", "1", "maximize", "scaled"),
+    Metric("domain/{set}/perplexity", "1", "minimize", "evaluation"),
+    Metric("domain/{set}/bits_per_character", "bit/character", "minimize", "evaluation"),
+    Metric("script/{script}/bits_per_character", "bit/character", "minimize", "evaluation"),
+    Metric("script/{script}/accuracy", "1", "maximize", "evaluation"),
+    Metric("word/{part}/bits_per_character", "bit/character", "minimize", "evaluation"),
+    Metric("word/{part}/accuracy", "1", "maximize", "evaluation"),
+    Metric("stratum/{stratum}/bits_per_character", "bit/character", "minimize", "evaluation"),
+    Metric("stratum/{stratum}/accuracy", "1", "maximize", "evaluation"),
+    Metric("test/degradation", "1", "minimize", "test"),
+    Metric("test/semantic_similarity", "1", "maximize", "test"),
+    Metric("train/tokens", "tokens", "none", "end"),
+    Metric("train/loss", "nat/token", "minimize", "curve"),
+    Metric("train/learning_rate", "1", "none", "curve"),
+    Metric("train/gradient_norm", "1", "none", "curve"),
+    Metric("efficiency/trainable_parameters", "parameters", "minimize", "rung"),
+    Metric("efficiency/total_parameters", "parameters", "minimize", "rung"),
+    Metric("efficiency/trainable_share", "1", "minimize", "rung"),
+    Metric("efficiency/weights_gib", "GiB", "minimize", "rung", steps=2),
+    Metric("efficiency/gradients_gib", "GiB", "minimize", "rung", steps=2),
+    Metric("efficiency/optimizer_gib", "GiB", "minimize", "rung", steps=2),
+    Metric("efficiency/activations_gib", "GiB", "minimize", "rung", steps=2),
+    Metric("efficiency/peak_memory_gib", "GiB", "minimize", "rung", steps=2),
+    Metric("efficiency/reserved_memory_gib", "GiB", "minimize", "rung", needs="gpu"),
+    Metric("efficiency/resident_memory_gib", "GiB", "minimize", "rung"),
+    Metric("efficiency/predicted_peak_memory_gib", "GiB", "none", "rung"),
+    Metric("efficiency/tokens_per_second", "token/s", "maximize", "rung", steps=3),
+    Metric("efficiency/seconds_per_step", "s", "minimize", "rung", steps=3),
+    Metric("efficiency/gpu_seconds", "GPU s", "minimize", "rung"),
+    Metric("efficiency/energy_kwh", "kWh", "minimize", "rung", needs="energy_meter"),
+    Metric("efficiency/train_seconds", "s", "minimize", "rung"),
+    Metric("efficiency/start_seconds", "s", "minimize", "rung"),
+    Metric("efficiency/evaluation_share", "1", "minimize", "rung"),
+    Metric("convergence/tokens_to_95", "tokens", "minimize", "rung", points=2),
+    Metric("convergence/seconds_to_95", "s", "minimize", "rung", points=2),
+    Metric("system/cpu_utilization_percentage", "%", "none", "curve"),
+    Metric("system/system_memory_usage_megabytes", "MB", "none", "curve"),
+    Metric("system/system_memory_usage_percentage", "%", "none", "curve"),
+    Metric("system/gpu_0_utilization_percentage", "%", "none", "curve"),
+    Metric("system/gpu_0_memory_usage_megabytes", "MB", "none", "curve"),
+    Metric("system/gpu_0_memory_usage_percentage", "%", "none", "curve"),
+    Metric("system/gpu_0_power_usage_watts", "W", "none", "curve"),
+    Metric("task/{task}/items", "items", "none", "task"),
+    Metric("task/{task}/accuracy", "1", "maximize", "task"),
+    Metric("task/{task}/accuracy_low", "1", "maximize", "task"),
+    Metric("task/{task}/accuracy_high", "1", "maximize", "task"),
+    Metric("task/{task}/accuracy_by_character", "1", "maximize", "task"),
+    Metric("task/{task}/bleu_words", "1", "maximize", "task"),
+    Metric("task/{task}/bleu_characters", "1", "maximize", "task"),
+    Metric("task/{task}/chrf_words", "1", "maximize", "task"),
+    Metric("task/{task}/chrf_characters", "1", "maximize", "task"),
+    Metric("task/{task}/semantic_similarity", "1", "maximize", "task"),
 )
 
 CLASSES = {  # what may stand in a name for {script}, {part} or {stratum}; sets and tasks have names of their own
@@ -125,13 +141,13 @@ def definition_of(name: str) -> Metric:
     if name in _BY_NAME:
         return _BY_NAME[name]
     if name.startswith("own/"):
-        return Metric(name, OWN_UNIT, "none")
+        return Metric(name, OWN_UNIT, "none", "rung")
     for pattern, metric in _PATTERNS:
         if pattern.fullmatch(name.removeprefix("test/")):
             if not name.startswith("test/"):
                 return metric
             # Made rather than listed: every metric with a placeholder may be measured on test as well.
-            return Metric(f"test/{metric.name}", metric.unit, metric.direction)
+            return Metric(f"test/{metric.name}", metric.unit, metric.direction, "test")
     raise KeyError(f"no metric is named {name!r}")
 
 

@@ -139,4 +139,7 @@ def read_cpu() -> Device:
 def _read_gpu() -> Device:
     import torch
 
-    return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
+    from trainables.training.machine_load import MachineLoad
+
+    metered = MachineLoad().energy_kwh() is not None
+    return Device("gpu", torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False), metered)

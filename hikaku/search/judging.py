@@ -30,6 +30,22 @@ def objective_value(objective: Objective, metrics: Metrics) -> float:
     return metrics.get(objective.metric, math.nan)
 
 
+def explain_absence(study: Study, metrics: Metrics, *, ended: bool) -> str:
+    """Return why a trial cannot be judged by its metrics, in one line; empty where it can.
+
+    That is no fault of its configuration: what it is judged by was not measured, or the study's own function does not work on it. A
+    constraint's metric may come later while the trial has not ended.
+    """
+    for objective in study.objectives:
+        try:
+            objective_value(objective, metrics)
+        except Exception as error:  # the function is the study's own, and may raise anything
+            return f"objective {objective.function}: {type(error).__name__}: {error}"
+    named = [each.metric for each in (*study.objectives, *(study.constraints if ended else ()))]
+    absent = dict.fromkeys(metric for metric in named if metric is not None and metric not in metrics)
+    return f"not measured: {', '.join(absent)}" if absent else ""
+
+
 def objective_values(objectives: Sequence[Objective], metrics: Metrics) -> list[float]:
     """Return one value per objective."""
     return [objective_value(objective, metrics) for objective in objectives]
@@ -58,7 +74,8 @@ def name_violation(excess: Mapping[str, float]) -> str:
 
 def weigh_rung(study: Study, report: RungReport, sequence: int) -> Rung:
     """Return a rung as it is kept: what the trial said, with its value to the study and whether it may go on at all."""
-    values = objective_values(study.objectives, report.metrics)
+    judged = not explain_absence(study, report.metrics, ended=False)
+    values = objective_values(study.objectives, report.metrics) if judged else [math.nan] * len(study.objectives)
     finite = all(math.isfinite(value) for value in values)
     return Rung(
         tokens=report.tokens,
@@ -74,6 +91,9 @@ def weigh_rung(study: Study, report: RungReport, sequence: int) -> Rung:
 
 def judge_rung(study: Study, rung: Rung) -> Judgement | None:
     """Return how a trial ends at a rung because of its own metrics; None where they let it go on."""
+    absence = explain_absence(study, rung.metrics, ended=False)
+    if absence:
+        return Outcome.FAILED, absence
     if not rung.finite:
         return Outcome.DIVERGED, f"the objective is not finite at {rung.tokens:,} tokens"
     if not rung.feasible:
@@ -91,6 +111,9 @@ def judge_result(study: Study, result: Result) -> Judgement:
         return Outcome.FAILED, "the trial ended as if pruned, though nobody told it to"
     if result.outcome != Outcome.COMPLETED:
         return result.outcome, result.reason
+    absence = explain_absence(study, result.metrics, ended=True)
+    if absence:
+        return Outcome.FAILED, absence
     values = objective_values(study.objectives, result.metrics)
     if not all(math.isfinite(value) for value in values):
         return Outcome.DIVERGED, "the objective is not finite"

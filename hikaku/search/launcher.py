@@ -25,10 +25,11 @@ from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_i
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
-from hikaku.study.rules import PRECISION
+from hikaku.study.rules import PRECISION, check_device, judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import DATA_FOLDER, LOGS_FOLDER
+from records.metrics import definition_of
 from records.obstacles import Obstacle, find_obstacle
 from records.places import state_root
 from records.results import Outcome, TrialStatus
@@ -163,6 +164,9 @@ class Launch:
 
     def _search(self, setting: Setting) -> StudySummary:
         share = self._on_cluster()
+        if any(definition_of(metric).needs for _, metric in judged_metrics(self.study)):
+            device = read_device(share)
+            check_device(self.study, on_gpu=device.kind == "gpu", has_energy_meter=device.energy_meter)
         search = Search(self.study, setting, share, count_concurrent(self.study.resources, share))
         interrupted = False
         try:

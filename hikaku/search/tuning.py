@@ -17,10 +17,13 @@ from hikaku.search.closing import join_samples, log_opening
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable, describe_replicate
 from hikaku.search.referee import Referee
+from hikaku.study.rules import judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.folders import CONFIG_FILE, LOGS_FOLDER
+from records.metrics import definition_of
 from records.obstacles import Obstacle
+from records.refusals import Refusal
 from records.results import load_result
 from records.run_id import RunId
 from trainables.config import TrialConfig
@@ -49,6 +52,7 @@ class Search:
         """Do everything the study still lacks: the base, the trials, the test split."""
         base = self.study.id.base
         self.measure("base", [base])
+        refuse_unmeasured(self.study, self.setting.folder / base.folder)
         self.tune()
         replicates = self.ask("replicates")
         self.train_again(replicates)
@@ -133,6 +137,17 @@ class Search:
             return self.study.trial_config(run, self.setting, {}).flatten()
         trained = self.setting.folder / run.folder / CONFIG_FILE
         return TrialConfig.model_validate_json(trained.read_text(encoding="utf-8")).flatten()
+
+
+def refuse_unmeasured(study: Study, base: Path) -> None:
+    """Refuse to judge by a metric that the base has no value of, for then no trial will: the texts hold no such script, or stratum."""
+    result = load_result(base)
+    assert result is not None, f"{base}: the base is measured before any trial"
+    for where, metric in judged_metrics(study):
+        family, _, _ = metric.partition("/")
+        if definition_of(metric).stage == "evaluation" and metric not in result.metrics:
+            has = [name for name in result.metrics if name.startswith(f"{family}/")]
+            raise Refusal(where, f"{metric!r}, which these texts do not give", ", ".join(has) or "another metric")
 
 
 def is_measured(folder: Path, job: Job, run: RunId) -> bool:

@@ -34,6 +34,7 @@ class Device:
     kind: Literal["cpu", "gpu"]
     name: str
     bf16: bool
+    energy_meter: bool = False  # whether the energy it takes can be read
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,7 @@ def read_machine(state: Path) -> Machine:
     """Return what this machine has; disk is what is free where `state` will lie. GPUs that cannot be asked count as none."""
     import psutil
 
-    try:
-        gpus = read_gpus()
-    except (FileNotFoundError, RuntimeError):
-        gpus = ()
+    gpus = _find_gpus()
     place = next(folder for folder in (state, *state.parents) if folder.exists())
     return Machine(
         cpus=len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count() or 1,
@@ -65,6 +63,18 @@ def read_machine(state: Path) -> Machine:
         gpu_gib=min((gpu.memory_gib for gpu in gpus if gpu.memory_gib is not None), default=None),
         gpu_bf16=all(gpu.capability is not None and gpu.capability >= BF16_CAPABILITY for gpu in gpus),
     )
+
+
+def has_gpus() -> bool:
+    """Return whether this machine has a GPU; one that cannot be asked counts as none."""
+    return bool(_find_gpus())
+
+
+def _find_gpus() -> tuple[Gpu, ...]:
+    try:
+        return read_gpus()
+    except (FileNotFoundError, RuntimeError):
+        return ()
 
 
 def read_gpus() -> tuple[Gpu, ...]:

@@ -7,6 +7,7 @@ laid over; paths made absolute (a file's are relative to its folder, an override
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,8 +16,10 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml.error import YAMLError
 
 from hikaku.study.draft import Draft, Location, read_value, read_yaml
-from hikaku.study.rules import check_shape
+from hikaku.study.machine import has_gpus
+from hikaku.study.rules import check_device, check_shape, judged_metrics
 from hikaku.study.study import Study
+from records.metrics import definition_of
 from records.refusals import Refusal, as_refusal, read_error, refuse_name, show
 from search_spaces import shipped_spaces
 from trainables.corpora.reading.formats import SUFFIXES
@@ -43,12 +46,22 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     except ValidationError as error:
         raise _translate(draft, error.errors()) from None
     shape = resolve_model(study.model, fetch=False).shape
-    if shape is not None:
-        try:
+    try:
+        if shape is not None:
             check_shape(study, shape)
-        except Refusal as refusal:
-            raise draft.refuse((), refusal) from None
+        _check_here(study)
+    except Refusal as refusal:
+        raise draft.refuse((), refusal) from None
     return study
+
+
+def _check_here(study: Study) -> None:
+    """Refuse what no trial would measure on the devices that the study asks for, or that are here; a launch asks the device itself."""
+    if not any(definition_of(metric).needs for _, metric in judged_metrics(study)):
+        return
+    asked = study.resources.gpus_per_worker
+    on_gpu = has_gpus() if asked == "auto" else asked > 0
+    check_device(study, on_gpu=on_gpu, has_energy_meter=asked != "auto" or find_spec("pynvml") is not None)
 
 
 def study_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from hikaku.study.sections import Arm, StudySections
-from records.metrics import METRICS, definition_of, spell_out
+from records.metrics import METRICS, Stage, definition_of, spell_out
 from records.refusals import Refusal, read_error, refuse_name
 from search_spaces.grammar import Range, SearchSpace, describe
 from search_spaces.samplers import SAMPLERS
@@ -123,6 +123,8 @@ def check_objectives(study: StudySections) -> None:
         if objective.metric is None:
             continue
         _check_metric(study, f"{where}.metric", objective.metric)
+        # Every rung asks for the objective; a constraint is kept or not at the end.
+        _check_judged(study, f"{where}.metric", objective.metric, study.pruning.first_rung if study.pruning else study.budget.tokens)
         direction = definition_of(objective.metric).direction
         if direction not in ("none", objective.direction):
             raise Refusal(f"{where}.direction", objective.direction, f"{direction}, for {objective.metric}")
@@ -133,6 +135,7 @@ def check_constraints(study: StudySections) -> None:
     for index, constraint in enumerate(study.constraints):
         where = f"constraints.{index}"
         _check_metric(study, f"{where}.metric", constraint.metric)
+        _check_judged(study, f"{where}.metric", constraint.metric, study.budget.tokens)
         if (constraint.at_least is None) == (constraint.at_most is None):
             raise Refusal(where, "neither" if constraint.at_least is None else "both", "exactly one of at_least, at_most")
 
@@ -158,6 +161,29 @@ def check_grids(study: StudySections) -> None:
             raise refusal.below(f"arms.{arm_name}.space") from None
         if size < study.budget.trials:
             raise Refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
+
+
+def check_device(study: StudySections, *, on_gpu: bool, has_energy_meter: bool) -> None:
+    """What trials are judged by is measured on the device that they run on."""
+    for where, metric in judged_metrics(study):
+        needs = definition_of(metric).needs
+        if needs and not on_gpu:
+            raise Refusal(
+                where,
+                f"{metric!r}, which only a GPU has",
+                "another metric, or resources.gpus_per_worker 1",
+                scope="where trials run on CPUs",
+            )
+        if needs == "energy_meter" and not has_energy_meter:
+            allowed = "another metric, or pip install 'hikaku[nvml]' and a GPU that counts its energy, as NVIDIA's do since Volta"
+            raise Refusal(where, f"{metric!r}, though the energy of this GPU cannot be read", allowed)
+
+
+def judged_metrics(study: StudySections) -> tuple[tuple[str, str], ...]:
+    """Return the metrics that objectives and constraints name, each with its dotted key."""
+    objectives = [(f"objectives.{index}.metric", objective.metric) for index, objective in enumerate(study.objectives)]
+    constraints = [(f"constraints.{index}.metric", constraint.metric) for index, constraint in enumerate(study.constraints)]
+    return tuple((where, metric) for where, metric in (*objectives, *constraints) if metric is not None)
 
 
 def check_shape(study: StudySections, shape: "ModelShape") -> None:
@@ -244,6 +270,32 @@ def _check_stratum(stratum: str, arms: Mapping[str, Arm]) -> None:
         parameter = arm.space.root.get(stratum)
         if isinstance(parameter, Range) and not parameter.listed:
             raise Refusal("pruning.stratum", f"{stratum!r}, a range", "arm, or a name with choices, since each value is a stratum")
+
+
+KNOWN_ELSEWHERE: dict[Stage, str] = {
+    "curve": "a point of the training curve, not a measure of the model",
+    "end": "told when the run has ended",
+    "scaled": "measured after training",
+    "test": "of the test split, which the search never sees",
+    "task": "measured by hikaku evaluate",
+}
+
+
+def _check_judged(study: StudySections, where: str, metric: str, tokens: int) -> None:
+    """Check that a trial has a metric when it is first judged by it, at so many tokens."""
+    row, training = definition_of(metric), study.training
+    if not row.judges:
+        allowed = (
+            "a metric of the trial at its rungs, under eval/, retention/, divergence/, efficiency/, own/ or another of docs/metrics.md"
+        )
+        raise Refusal(where, f"{metric!r}, which is {KNOWN_ELSEWHERE[row.stage]}", allowed)
+    blocks = max(max(_every(arm.space, "batch.blocks", training.batch.blocks)) for arm in study.arms.values())
+    steps = -(-tokens // (blocks * training.batch.sequence_length))
+    points = tokens // training.curve_every + (tokens == study.budget.tokens and tokens % training.curve_every > 0)
+    for needed, has, what in ((row.steps, steps, "steps"), (row.points, points, "points of the training curve")):
+        if has < needed:
+            got = f"{metric!r}, known after {needed} {what}, of which a trial has {has} when it is first judged, at {tokens} tokens"
+            raise Refusal(where, got, "another metric, or a later first judgement (pruning.first_rung, budget.tokens)")
 
 
 def _check_metric(study: StudySections, where: str, metric: str) -> None:

@@ -75,6 +75,7 @@ class Broken:
 LORA_RATE = "optimizer.learning_rate: {low: 1e-4, high: 1e-2, log: true}"
 RATE = "arms.lora.space.optimizer.learning_rate"
 SFT_RATE = "      optimizer.learning_rate: {low: 1e-5, high: 5e-3, log: true}\n"
+PRUNING_AND_OBJECTIVE = "pruning:\n  first_rung: 16384\n  reduction_factor: 2\nobjectives:\n  - metric: eval/bits_per_character"
 
 BROKEN = (
     Broken("unknown key", "seed: 42", "colour: blue", "colour", "unknown key; allowed: name, description"),
@@ -138,6 +139,15 @@ BROKEN = (
     Broken("no weight counts", "objectives:", "weights: {eval/perplexity: 0}\nobjectives:", "weights", "at least one", "weights:"),
     Broken("unknown script", "  - metric: eval/bits_per_character", "  - metric: script/kanzi/accuracy", "objectives.0.metric", "script/kanji/accuracy"),
     Broken("objective on the test split", "  - metric: eval/bits_per_character", "  - metric: test/perplexity", "objectives.0.metric", "never sees the test split"),
+    Broken("objective of the training curve", "  - metric: eval/bits_per_character", "  - metric: train/loss", "objectives.0.metric", "got 'train/loss', which is a point of the training curve"),
+    Broken("objective told at the end", "  - metric: eval/bits_per_character", "  - {metric: train/tokens, direction: maximize}", "objectives.0.metric", "told when the run has ended"),
+    Broken("objective measured after training", "  - metric: eval/bits_per_character", "  - metric: scaled/0.5/perplexity", "objectives.0.metric", "measured after training"),
+    Broken("objective of another command", "  - metric: eval/bits_per_character", "  - metric: task/jcommonsenseqa/accuracy", "objectives.0.metric", "measured by hikaku evaluate"),
+    Broken("constraint of the machine's load", "{metric: retention/english, at_least: 0.5}", "{metric: system/cpu_utilization_percentage, at_most: 90}", "constraints.0.metric", "a point of the training curve"),
+    Broken("constraint without a meter", "{metric: retention/english, at_least: 0.5}", "{metric: efficiency/energy_kwh, at_most: 1}", "constraints.0.metric", "which only a GPU has; allowed where trials run on CPUs: another metric"),
+    Broken("constraint on a GPU's memory", "{metric: retention/english, at_least: 0.5}", "{metric: efficiency/reserved_memory_gib, at_most: 1}", "constraints.0.metric", "which only a GPU has"),
+    Broken("objective known too late", f"blocks: 8, micro_blocks: 8}}\n{PRUNING_AND_OBJECTIVE}", f"blocks: 32, micro_blocks: 8}}\n{PRUNING_AND_OBJECTIVE}".replace("eval/bits_per_character", "efficiency/tokens_per_second"), "objectives.0.metric", "known after 3 steps, of which a trial has 2 when it is first judged, at 16384 tokens", "tokens_per_second"),
+    Broken("objective of too short a curve", f"micro_blocks: 8}}\n{PRUNING_AND_OBJECTIVE}", f"micro_blocks: 8}}\n  curve_every: 10000\n{PRUNING_AND_OBJECTIVE}".replace("eval/bits_per_character", "convergence/tokens_to_95"), "objectives.0.metric", "known after 2 points of the training curve, of which a trial has 1", "tokens_to_95"),
     Broken("wrong direction", "  - metric: eval/bits_per_character", "  - {metric: eval/perplexity, direction: maximize}", "objectives.0.direction", "minimize, for eval/perplexity"),
     Broken("no objective", "  - metric: eval/bits_per_character", "  []", "objectives", "got an empty list", "objectives:"),
     Broken("constraint without bound", "{metric: retention/english, at_least: 0.5}", "{metric: retention/english}", "constraints.0", "exactly one of at_least, at_most"),

@@ -204,6 +204,31 @@ def test_the_objective_may_be_a_function(tmp_path: Path) -> None:
     assert trial.value == pytest.approx(2 * metrics_at(config, 900)["eval/perplexity"])
 
 
+def test_what_is_not_measured_at_the_end_is_not_kept_and_blames_no_configuration(tmp_path: Path) -> None:
+    referee = make_referee(
+        make_study(tmp_path, constraints=[{"metric": "own/cost", "at_most": 1}], own_metrics={"cost": "math:fsum"}), tmp_path
+    )
+    config = ask(referee)
+    assert run_to_end(referee, config) == Outcome.FAILED
+    stored = load_result(Path(config.folder))
+    assert stored is not None
+    assert stored.reason == "not measured: own/cost"
+    assert [trial.constraints for trial in stored_trials(referee)] == [{}]
+
+
+def careless_objective(metrics: dict[str, float]) -> float:
+    return metrics["train/loss"]
+
+
+def test_a_function_that_does_not_work_on_the_metrics_is_named(tmp_path: Path) -> None:
+    referee = make_referee(make_study(tmp_path, objectives=[{"function": f"{__name__}:careless_objective"}]), tmp_path)
+    config = ask(referee)
+    assert run_to_end(referee, config) == Outcome.FAILED
+    stored = load_result(Path(config.folder))
+    assert stored is not None
+    assert stored.reason == f"objective {__name__}:careless_objective: KeyError: 'train/loss'"
+
+
 class Killed(BaseException):
     pass
 

@@ -19,7 +19,7 @@ from torch import Tensor
 import trainables.jobs.runner
 import trainables.jobs.trial
 import trainables.training.engine
-from records.metrics import definition_of
+from records.metrics import METRICS, definition_of
 from records.results import Outcome, Result, load_result
 from tests.support.tiny import FULL, LORA, RUNGS, STEP, STEPS, Referee, make_config, make_trial, same_weights, write_data, write_model
 from trainables.corpora.tokens.folder import TRAIN_FILES
@@ -59,6 +59,19 @@ def test_a_whole_trial_reports_each_rung_and_leaves_result_weights_and_documents
     assert not list((root / "trial" / "checkpoints").rglob("worker-*")), "optimizer states are dropped"
     for name in {**result.metrics, **base.metrics, **result.curve[-1].system}:
         definition_of(name)
+    assert_the_table_says_what_is_known_when(result, base)
+
+
+def assert_the_table_says_what_is_known_when(result: Result, base: Result) -> None:
+    """Compare what rungs and base hold with what records.metrics says of it: a study's objective is checked by that table alone."""
+    assert {name for name in base.metrics if definition_of(name).stage != "evaluation"} == {"efficiency/total_parameters"}
+    for rung in result.rungs:
+        assert all(definition_of(name).judges for name in rung.metrics)
+        # A curve tells of convergence only once its loss has fallen.
+        at_each = [metric for metric in METRICS if metric.judges and "{" not in metric.name and not metric.needs and not metric.points]
+        if not torch.cuda.is_available():  # there the second step is followed; a GPU keeps its account from the first
+            expected = {metric.name for metric in at_each if metric.steps <= rung.tokens // STEP}
+            assert expected == {metric.name for metric in at_each if metric.name in rung.metrics}
 
 
 def test_lora_and_full_trials_say_that_they_train_on_the_same_tokens(root: Path) -> None:
