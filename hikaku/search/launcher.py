@@ -120,10 +120,10 @@ class Launch:
         assert model.digest is not None
         precision = self._precision()
         digests = digest_data(study.data)
-        identity = study.identity(precision, digests, model.digest)
-        self._check_identity(identity)
+        stored = study.identity(precision, digests, model.digest, stored=True)
+        self._check_identity(study.identity(precision, digests, model.digest), stored)
         card = prepare_texts(study, model.folder, self.folder, self.say)
-        save_identity(self.folder, identity)
+        save_identity(self.folder, stored)
         save_origins(self.folder, study)
         self.say(self.wording("search.launcher.begun", study=study.name, precision=precision, folder=self.folder))
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
@@ -141,9 +141,9 @@ class Launch:
                 resolve_precision(asked, device, f"arms.{name}.space.{PRECISION}")
         return resolve_precision(self.study.training.precision, device)
 
-    def _check_identity(self, identity: dict[str, Any]) -> None:
+    def _check_identity(self, identity: dict[str, Any], stored: dict[str, Any]) -> None:
         begun = load_identity(self.folder)
-        change = describe_change(begun, json.loads(json.dumps(identity))) if begun is not None else None
+        change = describe_change(begun, identity, stored) if begun is not None else None
         if change is not None:
             raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
 

@@ -1,7 +1,6 @@
 """The state folder of a study: who holds it, what was begun in it, and its texts in tokens."""
 
 import contextlib
-import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from analysis.text.wording import read_wording
 from hikaku.study.study import Study
 from records.files import hold, sweep, write_file
 from records.folders import DATA_FOLDER, OPENINGS_FILE, ORIGINS_FILE, SAMPLES_FILE, STUDY_FILE, STUDY_LOCK
+from records.refusals import Refusal
+from records.sealed import DamagedError, seal, unseal
 from trainables.corpora.tokens.folder import Card, SetCard
 from trainables.corpora.tokens.writing import prepare_data
 
@@ -26,16 +27,23 @@ def lock_study(study: Study, folder: Path) -> Generator[None]:
 
 
 def load_identity(folder: Path) -> dict[str, Any] | None:
-    """Return the identity of the study that was begun here; None before."""
+    """Return the identity of the study that was begun here, also one of the format before; None before any.
+
+    Raises Refusal for one that is damaged, Obstacle for one that a newer hikaku wrote.
+    """
     path = folder / STUDY_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return unseal(path) if path.exists() else None
+    except DamagedError as error:
+        raise Refusal(fault=str(error), allowed="the file as it was, from a copy; or a new name for the study") from None
 
 
 def save_identity(folder: Path, identity: dict[str, Any]) -> None:
-    """Write down which study was begun here, unless it stands there."""
-    plain = json.dumps(identity, indent=1)
-    if load_identity(folder) != json.loads(plain):
-        write_file(folder / STUDY_FILE, plain)
+    """Write down which study was begun here, unless it stands there; one of the format before is written anew."""
+    sealed = seal(identity)
+    path = folder / STUDY_FILE
+    if not path.exists() or path.read_text(encoding="utf-8") != sealed:
+        write_file(path, sealed)
 
 
 def prepare_texts(study: Study, model_folder: Path, folder: Path, say: Callable[[str], None]) -> Card:

@@ -1,21 +1,29 @@
-"""How two identities of a study differ."""
+"""How two identities of a study differ.
+
+An identity that is stored leaves out every key at its default, so that a key which a later version adds stops no study that was begun; one
+of the format before holds them all.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 
-def describe_change(stored: Mapping[str, Any], present: Mapping[str, Any]) -> str | None:
+def describe_change(stored: Mapping[str, Any], present: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> str | None:
     """Return one line that shows how two identities differ, or None where the second may resume the first.
 
-    Only `budget.trials` may differ, and only grow.
+    `kept` is what would be stored of `present`, without the keys at their defaults. Only `budget.trials` may differ, and only grow.
     """
     before, now = dict(_leaves(stored)), dict(_leaves(present))
-    changes = [
-        f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}"
-        for key in {**before, **now}
-        if before.get(key) != now.get(key) and not (key == "budget.trials" and key in before and now.get(key, 0) > before[key])
-    ]
+    # A key that is not stored was at its default, and is kept only where it is so no more.
+    changeable = now if kept is None else dict(_leaves(kept))
+    unstored = {key: ("absent" if kept is None else "its default", now[key]) for key in changeable if key not in before}
+    pairs = {key: (value, now.get(key, "absent")) for key, value in before.items()} | unstored
+    changes = [f"{key}: {was} -> {is_now}" for key, (was, is_now) in pairs.items() if was != is_now and not _may_grow(key, was, is_now)]
     return "; ".join(changes) or None
+
+
+def _may_grow(key: str, was: Any, is_now: Any) -> bool:
+    return key == "budget.trials" and isinstance(was, int) and isinstance(is_now, int) and is_now > was
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

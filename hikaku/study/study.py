@@ -83,20 +83,22 @@ class Study(StudySections):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}
         return TrialConfig.unflatten(flat | dict(choices))  # what was chosen comes last: an ablation may vary even the seed
 
-    def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str) -> dict[str, Any]:
+    def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str, *, stored: bool = False) -> dict[str, Any]:
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.
 
         Precision is resolved, and texts and model stand by their content's digest in place of their path. Left out is what
-        does not change a trial: description, finalists, weights, resources, tracking, storage.
+        does not change a trial: description, finalists, weights, resources, tracking, storage; and, of what is `stored`, every
+        key at its default, so that one which a later version adds changes no identity.
         """
-        plain = self.model_dump(mode="json", exclude={"description", "finalists", "weights", "resources", "tracking", "storage"})
-        plain["training"]["precision"] = precision
-        plain["model"].pop("path")
+        left_out = {"description", "finalists", "weights", "resources", "tracking", "storage"}
+        plain = self.model_dump(mode="json", exclude=left_out, exclude_defaults=stored)
+        plain.setdefault("training", {})["precision"] = precision
+        plain["model"].pop("path", None)
         plain["model"]["digest"] = model_digest
         for name, data in plain["data"].items():
-            for left_out in ("path", "files", "fetched_by", "expect"):
-                data.pop(left_out)
-            if data["template"] not in {"plain", "chat"}:
+            for key in ("path", "files", "fetched_by", "expect"):
+                data.pop(key, None)
+            if data.get("template", "plain") not in {"plain", "chat"}:
                 data.pop("template")  # a file: the digest covers what it says
             data["digest"] = data_digests[name]
         return plain

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hikaku.study.folder import load_identity, save_identity
 from hikaku.study.identity import describe_change
 from hikaku.study.reading import read_study, study_schema
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
+from records.folders import STUDY_FILE
+from records.obstacles import Obstacle
 from records.refusals import Refusal
 from tests.support.broken_studies import GOOD, write_surroundings
 from tests.support.tree import STUDIES
@@ -245,6 +248,38 @@ def test_identity_is_content_and_not_place(good: Path, tmp_path: Path) -> None:
     changed = identity_of(good, digests=DIGESTS | {"english": "other"})
     assert describe_change(identity_of(good), changed) == "data.english.digest: e -> other"
     assert str(tmp_path) not in json.dumps(identity_of(good))
+
+
+@pytest.mark.parametrize("before", ["this version", "the version before"])
+def test_a_key_at_its_default_is_no_part_of_a_stored_identity(good: Path, tmp_path: Path, before: str) -> None:
+    study = read_study(good, [])
+    whole, stored = (study.identity("fp32", DIGESTS, "m", stored=kept) for kept in (False, True))
+    if before == "this version":
+        save_identity(tmp_path, stored)
+    else:  # which wrote every key down, and neither format nor seal
+        (tmp_path / STUDY_FILE).write_text(json.dumps(whole))
+    begun = load_identity(tmp_path)
+    assert begun is not None
+    assert describe_change(begun, whole, stored) is None
+    # A later version adds a key: at its default it changes nothing, at another value it does.
+    later = whole["training"] | {"added": 1}
+    assert describe_change(begun, whole | {"training": later}, stored) is None
+    changed = describe_change(begun, whole | {"training": later}, stored | {"training": stored["training"] | {"added": 1}})
+    assert changed == "training.added: its default -> 1"
+    assert describe_change(begun | {"seed": 43}, whole, stored) == "seed: 43 -> 42"
+    assert ("zero_stage" in begun["training"]) == (before == "the version before")
+
+
+def test_an_identity_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / STUDY_FILE
+    save_identity(tmp_path, {"seed": 42})
+    assert load_identity(tmp_path) == {"seed": 42}
+    path.write_text(path.read_text().replace("42", "43"))
+    with pytest.raises(Refusal, match=r"study\.json: is not what was written; allowed: the file as it was"):
+        load_identity(tmp_path)
+    path.write_text('{"format": 3, "seed": 42}')
+    with pytest.raises(Obstacle, match=r"study\.json: format 3 was written by a newer hikaku, this one reads 1 and 2"):
+        load_identity(tmp_path)
 
 
 def test_trials_may_grow(good: Path) -> None:
