@@ -25,6 +25,7 @@ from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_i
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
+from hikaku.study.plan import explain_no_verdict
 from hikaku.study.rules import PRECISION, check_device, judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
@@ -126,6 +127,8 @@ class Launch:
         save_identity(self.folder, stored)
         save_origins(self.folder, study)
         self.say(self.wording("search.launcher.begun", study=study.name, precision=precision, folder=self.folder))
+        if verdictless := explain_no_verdict(study, self.wording):
+            self.say(verdictless)
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
         return Setting(self.folder, model.folder, self.folder / DATA_FOLDER, precision, self._tracking_uri(), tags, dict(digests))

@@ -179,6 +179,8 @@ def _notes(study: Study, wording: Wording) -> Iterator[str]:
         best, seeds = min(study.finalists.best, study.budget.trials), study.finalists.seeds
         again = best * seeds * len(study.arms)
         yield wording("study.plan.note.finalists", best=best, seeds=seeds, again=again)
+    if verdictless := explain_no_verdict(study, wording):
+        yield verdictless
     for name, data in study.data.items():
         if data.fetched_by is not None and not is_here(data):
             yield wording("study.plan.note.texts", set=name, command=data.fetched_by)
@@ -187,6 +189,14 @@ def _notes(study: Study, wording: Wording) -> Iterator[str]:
     for name, arm in study.arms.items():
         if len(arm.starts) > study.budget.trials:
             yield wording("study.plan.note.starts", arm=name, starts=len(arm.starts), trials=study.budget.trials)
+
+
+def explain_no_verdict(study: Study, wording: Wording) -> str:
+    """Return why a study of several methods will not say which is better, in a line; empty where it may, or has but one method."""
+    if len({arm.method for arm in study.arms.values()}) < 2 or (study.finalists is not None and study.finalists.seeds > 1):
+        return ""
+    is_ablation = any("seed" in arm.space.root for arm in study.arms.values())
+    return wording("study.plan.note.no_verdict_ablation" if is_ablation else "study.plan.note.no_verdict")
 
 
 def _misfits(study: Study, arms: tuple[ArmPlan, ...], machine: Machine, disk: float | None, wording: Wording) -> Iterator[str]:

@@ -8,10 +8,12 @@ import pytest
 from rich.console import Console
 
 from hikaku.commands.check import print_plan
+from hikaku.study.draft import read_yaml
 from hikaku.study.plan import Plan, make_plan
 from hikaku.study.reading import read_study
 from tests.support.broken_studies import GOOD, write_surroundings
 from tests.support.fake_gpu import fake_gpu
+from tests.support.tree import STUDIES
 
 QWEN = {
     "model_type": "qwen2",
@@ -69,7 +71,34 @@ def test_pruning_off_is_said(good: Path, tmp_path: Path) -> None:
     several = ["pruning=null", "objectives=[{metric: eval/perplexity}, {metric: retention/english}]"]
     assert "pruning is off: there are several objectives" in make_plan(read_study(good, several), tmp_path).notes
     assert any("every trial trains its whole budget" in note for note in make_plan(read_study(good, ["pruning=null"]), tmp_path).notes)
-    assert make_plan(read_study(good), tmp_path).notes == ()
+    assert not any("pruning" in note for note in make_plan(read_study(good), tmp_path).notes)
+
+
+VERDICTLESS = "this study will end without a verdict"
+
+
+@pytest.mark.parametrize(
+    ("override", "is_said"),
+    [
+        ("finalists=null", True),
+        ("finalists={best: 2, seeds: 1}", True),
+        ("finalists={seeds: 2}", False),
+        ("arms.sft.space.seed={choices: [0, 1]}", True),
+        ("arms={one: {method: full, space: full}}", False),  # nothing to compare
+    ],
+)
+def test_that_there_will_be_no_verdict_is_said_beforehand(good: Path, tmp_path: Path, override: str, is_said: bool) -> None:
+    notes = make_plan(read_study(good, [override]), tmp_path).notes
+    assert any(note.startswith(VERDICTLESS) for note in notes) is is_said
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_ships_to_compare_methods_ends_in_a_verdict(path: Path) -> None:
+    wants = read_yaml(path, {})
+    arms, finalists = wants["arms"].values(), wants.get("finalists")
+    compares = len({arm["method"] for arm in arms}) > 1 and not any("seed" in arm["space"] for arm in arms) and path.stem != "smoke"
+    seeds = 5 if wants.get("resources", {}).get("gpus_per_worker") else 3
+    assert finalists == ({"best": 1, "seeds": seeds} if compares else None)
 
 
 def test_memory_grows_with_rank_and_batch_and_full_takes_most(qwen: Path, tmp_path: Path) -> None:
