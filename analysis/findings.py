@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.statistics.comparison import Figure, Gain, figures_of, gains_of
 from analysis.statistics.conditions import Condition, Sides, decide_conditions
 from analysis.statistics.difference import MARGIN, ClassDifference, Pairs, compare_classes, read_pairs
+from analysis.statistics.edges import Edge, find_edges, find_thin_arms
 from analysis.statistics.finalists import Finalist, choose_best, find_finalists, make_finalist, order_methods
 from analysis.statistics.fronts import (
     FRONTS,
@@ -175,6 +176,16 @@ class Findings:
         """Return what no other point beats in perplexity and one cost, or in perplexity and what is retained of one set."""
         pairs = (*FRONTS, *((name, QUALITY) for name in self.metrics_under("retention/")))
         return tuple(front for metrics in pairs if (front := trace_front(self.points, metrics)) is not None)
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """Return the rates, ranks and scales of the best trials that lie at the end of what was searched."""
+        return find_edges(self.runs, self.best)
+
+    @cached_property
+    def thin_arms(self) -> dict[str, int]:
+        """Return how many trials completed in each arm that has too few of them for a search."""
+        return find_thin_arms(self.runs)
 
     @cached_property
     def blind_spots(self) -> tuple[BlindSpot, ...]:

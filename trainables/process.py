@@ -7,6 +7,7 @@ imports and DeepSpeed's first start are paid once. A trial of several workers is
 import contextlib
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+# What Open MPI, MPICH, Slurm or torchrun tell the processes that they start: DeepSpeed, torch and accelerate believe it, of whichever
+# launcher it is. A study started inside such a job, or a Ray node started by one, inherits it, and is no part of that job.
+LAUNCHERS = ("OMPI_", "PMI_", "PMIX_", "MPI_", "MV2_", "HYDRA_", "SLURM_", "TORCHELASTIC_")
+RANKS = re.compile(r"((LOCAL|GROUP|ROLE|NODE|CROSS)_)?RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|CROSS_SIZE|MASTER_(ADDR|PORT)")
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,15 @@ def _run_or_fail(job: Job, flat: Flat, share: Share, referee: str) -> Result:
     return result
 
 
+def drop_launchers(ranks: bool) -> dict[str, str]:
+    """Take what other launchers left out of this process's environment, and return it.
+
+    With `ranks` also a rank and the master's address, which in a worker of several Ray Train has set.
+    """
+    names = [name for name in os.environ if name.startswith(LAUNCHERS) or (ranks and RANKS.fullmatch(name))]
+    return {name: os.environ.pop(name) for name in names}
+
+
 def run_jobs(jobs: Jobs, share: Share, referee: str = "") -> list[Result]:
     """Return the results of a trial, of measuring the base, or of opening test splits, done one after another by Ray Train's workers."""
     make_trainer = make_local_trainer if share.workers == 1 else make_torch_trainer
@@ -148,6 +163,7 @@ def make_local_trainer(jobs: Jobs, share: Share, referee: str) -> DataParallelTr
 
     Not TorchTrainer's, which destroys the process group at the end; without it DeepSpeed cannot start again in the same process.
     """
+    drop_launchers(ranks=True)  # of the node that this process was started on
     scaling, run = ScalingConfig(num_workers=0), _run_config(jobs, share)  # 0 workers is the local mode
     return DataParallelTrainer(work, train_loop_config=_order(jobs, share, referee), scaling_config=scaling, run_config=run)
 
@@ -190,6 +206,7 @@ def work(order: dict[str, Any]) -> None:
     from trainables.jobs import measurement
     from trainables.jobs.runner import run_trial
 
+    drop_launchers(ranks=False)  # a worker's own rank is Ray Train's
     os.environ["OMP_NUM_THREADS"] = str(order["threads"])
     torch.set_num_threads(order["threads"])
     for job, flat in order["jobs"]:

@@ -1,9 +1,11 @@
 """What statistics found, said in sentences, each with the numbers it rests on."""
 
 import math
+from typing import Any, cast
 
 from analysis.labels import capitalize, label_outcome, name_method
 from analysis.statistics.difference import LEVEL
+from analysis.statistics.edges import FEW_TRIALS, Edge
 from analysis.statistics.finalists import PROVISIONAL
 from analysis.statistics.fronts import BlindSpot
 from analysis.statistics.learning_rates import LearningRates
@@ -50,6 +52,24 @@ def tell_verdict(verdict: Verdict, wording: Wording) -> str:
     )
     few = [wording("guidance.verdict.provisional", seeds=FEW_SEEDS, documents=FEW_DOCUMENTS)] if verdict.is_provisional else []
     return " ".join([measured, sure, judged, enough, *few, *lost])
+
+
+def tell_edge(edge: Edge, study: str, wording: Wording) -> str:
+    """Return that a best value lies at the end of its range, and the overrides that search beyond it in a study of another name."""
+    wider = ", ".join(f"{key}: {_write(value)}" for key, value in edge.wider.items())
+    return wording(
+        "guidance.edge.said",
+        arm=edge.arm,
+        name=wording(f"guidance.edge.name.{edge.name.rpartition('.')[2]}"),
+        value=f"{edge.value:.3g}",
+        end=f"{edge.end:.3g}",
+        settings=f"--set name={study}-wider --set 'arms.{edge.arm}.space.{edge.name}={{{wider}}}'",
+    )
+
+
+def tell_thin_arm(arm: str, completed: int, wording: Wording) -> str:
+    """Return that so few trials of an arm completed that its best one is hardly the outcome of a search."""
+    return wording("guidance.thin_arm.one" if completed == 1 else "guidance.thin_arm.said", arm=arm, completed=completed, few=FEW_TRIALS)
 
 
 def tell_ablation(ablation: Ablation, wording: Wording) -> str:
@@ -108,6 +128,13 @@ def tell_blind_spot(spot: BlindSpot, wording: Wording) -> str:
     )
     ended = ended or wording("guidance.blind_spot.never")
     return wording("guidance.blind_spot.said", arm=spot.arm, name=spot.name, value=spot.value, ended=ended)
+
+
+def _write(value: Any) -> str:
+    """Return a value of a range as a study file holds it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"[{', '.join(map(_write, cast('list[Any]', value)))}]" if isinstance(value, list) else f"{value:g}"
 
 
 def _tell_change(ratio: float, wording: Wording) -> str:

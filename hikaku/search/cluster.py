@@ -5,11 +5,14 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir, get_ray_address_file
+from ray._private import services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hikaku.study.machine import Device
@@ -17,10 +20,13 @@ from hikaku.study.sections import Resources
 from hikaku.study.study import Study
 from records.files import make_folder
 from records.refusals import Refusal
-from trainables.process import ENVIRONMENT, Share
+from trainables.process import ENVIRONMENT, Share, drop_launchers
 
 _RAY: Any = ray  # whose own annotations leave most types open
+_SERVICES: Any = services
 ANSWER_SECONDS = 10.0
+SOCKET = "/session_2026-11-26_23-59-59_999999_4194304/sockets/dash_MetricsHead"  # Ray's longest, of the largest process id
+SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 CPU_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # as Linux names them in /proc/cpuinfo, x86 and ARM
 
 
@@ -29,38 +35,65 @@ def open_cluster(address: str | None, logs: Path) -> Generator[None]:
     """Join the cluster at `address`, or of RAY_ADDRESS, or start one on this machine; leave it at the end, unless it was joined before.
 
     Ray's own messages go to `ray.log` in `logs`. A local cluster has its dashboard: without it the resources of trials that are stopped
-    from outside are never given back. Raises ValueError when no cluster answers at the address.
+    from outside are never given back. What other launchers left in the environment is put aside meanwhile. Raises ValueError as
+    `check_address` does, and when no cluster answers.
     """
     make_folder(logs)
     _log_to_file(logs / "ray.log")
     os.environ.update(ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"})
+    address = check_address(address)
+    with contextlib.ExitStack() as left:
+        left.callback(os.environ.update, drop_launchers(ranks=True))
+        if not _RAY.is_initialized():
+            _join(address)
+            left.callback(_RAY.shutdown)
+        yield
+
+
+def check_address(address: str | None) -> str:
+    """Return the address of the cluster to join, `local` for one to be started here, after seeing that it can be.
+
+    Raises ValueError, in one line, for a client's address, one where nothing listens, a file that names a cluster that has ended, and a
+    temporary folder whose name is too long for the sockets of a local cluster.
+    """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
         raise Refusal("address", address, "host:port of a cluster this machine belongs to, or a Ray job submitted to it")
-    _refuse_silence(address)
+    if address == "local":
+        _refuse_long_sockets()
+    else:
+        # Ray takes `auto` from a file that `ray start` wrote, and that a machine's crash leaves behind.
+        listening: str | None = _SERVICES.find_bootstrap_address(None) if address == "auto" else address
+        _refuse_silence(listening or address, f" ({get_ray_address_file(None)} names it)" if address == "auto" else "")
+    return address
+
+
+def _join(address: str) -> None:
     local = {"include_dashboard": True, "num_cpus": _count_cpus()}
     options: dict[str, Any] = local if address == "local" else {"runtime_env": {"env_vars": ENVIRONMENT}}
-    if _RAY.is_initialized():
-        yield
-        return
     try:
         _RAY.init(address=address, log_to_driver=False, configure_logging=False, **options)
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
-    try:
-        yield
-    finally:
-        _RAY.shutdown()
 
 
-def _refuse_silence(address: str) -> None:
+def _refuse_long_sockets() -> None:
+    """Raise ValueError when a local cluster's sockets would have longer names than the system allows, which Ray finds out late."""
+    folder = get_default_ray_temp_dir()
+    longest = len(os.fsencode(folder)) + len(SOCKET)
+    if longest > SOCKET_BYTES:
+        fault = f"Ray's sockets in {folder} would have names of {longest} bytes"
+        raise Refusal("RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR", fault=fault, allowed=f"{SOCKET_BYTES}: set RAY_TMPDIR=/tmp")
+
+
+def _refuse_silence(address: str, origin: str = "") -> None:
     """Raise ValueError when nothing listens at host:port, for which Ray itself would wait many minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         try:
             socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
         except OSError as error:
-            raise ValueError(f"no Ray cluster answers at {address}: {error}") from None
+            raise ValueError(f"no Ray cluster answers at {address}{origin}: {error}") from None
 
 
 def _count_cpus() -> int | None:

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 
 from analysis.text.wording import Wording, read_wording
 from hikaku.search.closing import answer_lines, read_openings
-from hikaku.search.cluster import check_machines, count_concurrent, open_cluster, read_device, share_of
+from hikaku.search.cluster import check_address, check_machines, count_concurrent, open_cluster, read_device, share_of
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
@@ -102,6 +102,8 @@ class Launch:
 
     def run(self) -> StudySummary:
         """Return the summary after every missing part of the study is done."""
+        if load_identity(self.folder) is None:
+            check_address(self.address)  # before minutes of preparing
         setting = self._prepare()
         standing = read_standing(self.study, self.folder)
         if not (standing.is_done() and self._is_opened(standing)):
@@ -210,7 +212,7 @@ class Launch:
         return StudySummary(self.study.name, self.folder, outcomes, uids, len(openings), report, interrupted, tuple(lines))
 
     def _report(self) -> Path:
-        from analysis.guidance.sentences import tell_ablation, tell_knee, tell_verdict
+        from analysis.guidance.sentences import tell_ablation, tell_edge, tell_knee, tell_thin_arm, tell_verdict
         from analysis.report.report import build_report
 
         report = build_report(self.study.name, self._tracking_uri())
@@ -218,6 +220,10 @@ class Launch:
         knees = (knee for knee in found.knees if knee.seeds > 1)  # an ordinary search has one seed a rank, and no ablation
         if found.verdict is not None:
             self.say(tell_verdict(found.verdict, self.wording))
+        for edge in found.edges:
+            self.say(tell_edge(edge, self.study.name, self.wording))
+        for arm, completed in found.thin_arms.items():
+            self.say(tell_thin_arm(arm, completed, self.wording))
         for knee in knees:
             self.say(tell_knee(knee, self.wording))
         for ablation in found.ablations:

@@ -17,6 +17,24 @@ from trainables.process import Share, ask_actor, conduct, make_torch_trainer, me
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
 
+# What mpirun, srun and torchrun would leave to a Ray node that they started: the third of four processes on two machines.
+OTHER_LAUNCHERS = {
+    "OMPI_COMM_WORLD_RANK": "3",
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "PMI_RANK": "3",
+    "PMI_SIZE": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_NTASKS": "4",
+    "SLURM_LOCALID": "1",
+    "RANK": "3",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "192.0.2.1",
+    "MASTER_PORT": "29500",
+    "TORCHELASTIC_RUN_ID": "another",
+}
+
 
 @ray.remote(num_cpus=0)
 class PatientReferee:
@@ -41,7 +59,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("trials")
     write_model(folder / "model")
     write_data(folder / "data")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    inherited = {"env_vars": OTHER_LAUNCHERS}  # so every test here runs inside a foreign job's environment
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False, runtime_env=inherited)
     actor: Any = PatientReferee
     referee = actor.options(name=REFEREE).remote()
     yield folder

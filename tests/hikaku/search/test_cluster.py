@@ -15,7 +15,7 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
-from hikaku.search.cluster import ANSWER_SECONDS, count_concurrent, open_cluster, refuse_sqlite, share_of
+from hikaku.search.cluster import ANSWER_SECONDS, check_address, count_concurrent, open_cluster, refuse_sqlite, share_of
 from hikaku.search.launcher import StudySummary, run_study
 from hikaku.search.standing import read_standing
 from hikaku.search.trial_store import outcome_of
@@ -214,6 +214,38 @@ def test_sqlite_is_refused_on_several_machines(tmp_path: Path) -> None:
 def test_an_address_of_a_ray_client_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"address: got ray://head:10001"), open_cluster("ray://head:10001", tmp_path):
         pass
+
+
+def test_a_temporary_folder_too_long_for_sockets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("TMPDIR", "RAY_TMPDIR"):  # the second wins
+        monkeypatch.setenv(name, str(tmp_path / ("x" * 100)))
+        with pytest.raises(ValueError, match=rf"^{name}: Ray's sockets in \S+/ray would have names of \d+ bytes; allowed: 107: set RAY_"):
+            check_address(None)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    assert check_address(None) == "local"
+
+
+def test_an_address_file_that_a_cluster_left_behind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (tmp_path / "ray" / "ray_current_cluster").write_text(left := f"127.0.0.1:{free.getsockname()[1]}")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(ValueError, match=rf"^no Ray cluster answers at {left} \(\S+/ray_current_cluster names it\): "):
+        check_address(None)
+
+
+def test_what_other_launchers_left_is_put_aside_while_a_cluster_is_open(
+    tmp_path: Path, two_cpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"OMPI_COMM_WORLD_RANK": "3", "SLURM_JOB_ID": "7", "RANK": "3", "MASTER_ADDR": "192.0.2.1", "TORCHELASTIC_RUN_ID": "x"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with open_cluster(None, tmp_path):
+        assert not given.keys() & os.environ.keys()
+    assert given.items() <= os.environ.items()
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path: Path) -> None:
