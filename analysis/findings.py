@@ -133,7 +133,7 @@ class Findings:
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
         """Return what may matter, and which method served it better; empty where challenger and reference cannot be compared."""
-        return () if self.sides is None else decide_conditions(*self.sides, self.verdict)
+        return () if self.sides is None else decide_conditions(self.runs, *self.sides, self.verdict, self.margin)
 
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:

@@ -2,10 +2,11 @@
 
 from analysis.findings import recipe
 from analysis.labels import format_cell, label_of, mean_cell, name_method, unit_of
-from analysis.statistics.conditions import Condition, Sides
+from analysis.statistics.conditions import COSTS, Condition, Sides
 from analysis.statistics.finalists import PROVISIONAL, Finalist
 from analysis.statistics.tiers import KEPT_FREE_GIB, Tier
 from analysis.text.wording import Wording
+from analysis.trials import hyperparameters
 from records.runs import StudyRuns
 
 
@@ -18,6 +19,8 @@ def tell_condition(condition: Condition, wording: Wording) -> str:
         return wording("guidance.card.open_condition", condition=name, **_compare(condition, wording))
     of_winner, of_other = sorted(condition.sides, key=lambda side: side.method != condition.winner)
     mine, other = (_show(side, condition.metric) for side in (of_winner, of_other))
+    if condition.name in COSTS:  # of which another setting may be the cause: say which trials, and how they were set
+        mine, other = f"{mine} ({_name_setting(of_winner)})", f"{other} ({_name_setting(of_other)})"
     return wording("guidance.card.decided", condition=name, mine=mine, other=other)
 
 
@@ -64,8 +67,32 @@ def _compare(condition: Condition, wording: Wording) -> dict[str, str]:
         "of_first": _show(first, condition.metric),
         "second": name_method(second.method, wording),
         "of_second": _show(second, condition.metric),
-        "reason": wording(f"guidance.card.reason.{condition.reason}"),
+        "reason": _tell_reason(condition, wording),
     }
+
+
+def _tell_reason(condition: Condition, wording: Wording) -> str:
+    spread = condition.spread
+    if condition.reason != "own_spread" or spread is None:
+        return wording(f"guidance.card.reason.{condition.reason}")
+    causes = ", ".join(
+        wording("guidance.card.cause", name=name.split(".", 1)[1], first=format_cell(first), second=format_cell(second))
+        for name, (first, second) in spread.explained.items()
+    )
+    return wording(
+        "guidance.card.reason.own_spread",
+        method=name_method(spread.method, wording),
+        low=format_cell(spread.low),
+        high=format_cell(spread.high),
+        causes=wording("guidance.card.causes", causes=causes) if causes else "",
+    )
+
+
+def _name_setting(side: Finalist) -> str:
+    """Return the trial of a side, and its method's own settings where it has any."""
+    settings = {name: value for name, value in hyperparameters(side.trial.params).items() if name.startswith("method.")}
+    told = ", ".join(f"{name.split('.', 1)[1]} {format_cell(value)}" for name, value in settings.items() if name != "method.name")
+    return f"{side.trial.id.short}: {told}" if told else side.trial.id.short
 
 
 def _name_condition(condition: Condition, wording: Wording) -> str:

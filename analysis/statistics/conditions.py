@@ -2,19 +2,23 @@
 
 Each condition stands on one metric of challenger and reference. It goes to the method that measured better where that is more than
 chance between seeds, each condition by itself at 95 %; what chance may have done is open, and so is what only one seed has seen.
+
+A cost is compared between the cheapest trial of each method that is as good as its best within the margin, and is open where the methods
+lie no farther apart than the trials of one of them do: that difference may be another setting's (`analysis/statistics/costs.py`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from analysis.statistics.costs import Spread, choose_cheapest, measure_spread
 from analysis.statistics.finalists import Finalist, compare_seeds, varies_by_chance
 from analysis.statistics.verdict import Verdict
 from records.metrics import definition_of, is_geometric
-from records.runs import Run
+from records.runs import Run, StudyRuns
 
 # Why a condition is decided (the first two) or open.
-Reason = Literal["beyond_chance", "every_seed", "chance", "one_seed", "same", "no_verdict"]
+Reason = Literal["beyond_chance", "every_seed", "chance", "one_seed", "same", "no_verdict", "own_spread"]
 Sides = tuple[Finalist, Finalist]  # the challenger and the reference
 
 QUALITY = ("test/perplexity", "eval/perplexity")  # the first that both have
@@ -27,6 +31,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {  # condition: metrics, with / at the 
     "retention": ("test/retention/", "retention/"),
     "domain": ("test/domain/", "domain/"),
 }
+COSTS = ("memory", "storage", "speed", "data", "haste")  # conditions that a method's other settings move too
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Condition:
     reason: Reason
     sides: Sides
     margin: float | None = None  # of the condition named margin: the share of perplexity that the challenger may lose
+    spread: Spread | None = None  # of a cost: the wider of the two methods' own
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -47,16 +53,22 @@ class Condition:
         return (*challenger.runs, *reference.runs)
 
 
-def decide_conditions(challenger: Finalist, reference: Finalist, verdict: Verdict | None) -> tuple[Condition, ...]:
+def decide_conditions(
+    runs: StudyRuns, challenger: Finalist, reference: Finalist, verdict: Verdict | None, margin: float
+) -> tuple[Condition, ...]:
     """Return the conditions that a study can say something of, quality first.
 
     Quality goes by the verdict on test documents. Where that finds the challenger at worst within its margin, and not better, the
-    challenger has a condition more: that so much is acceptable.
+    challenger has a condition more: that so much is acceptable. `margin` is the share of perplexity within which trials count as
+    equally good.
     """
     sides = (challenger, reference)
     measured = sorted({name for run in challenger.runs for name in run.metrics})
     shared = [metric for metric in measured if challenger.by_seed(metric) and reference.by_seed(metric)]
-    return (*_judge_quality(sides, shared, verdict), *(_compare(name, metric, sides) for name, metric in _find_decisive(shared)))
+    conditions = _judge_quality(sides, shared, verdict)
+    for name, metric in _find_decisive(shared):
+        conditions.append(_compare_costs(runs, name, metric, sides, margin) if name in COSTS else _compare(name, metric, sides))
+    return tuple(conditions)
 
 
 def _find_decisive(shared: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -99,6 +111,26 @@ def _compare(name: str, metric: str, sides: Sides) -> Condition:
         return Condition(name, metric, None, open_reason, sides)
     is_reference_better = (sign > 0) == (definition_of(metric).direction == "maximize")
     return Condition(name, metric, sides[is_reference_better].method, decided_reason, sides)
+
+
+def _compare_costs(runs: StudyRuns, name: str, metric: str, sides: Sides, margin: float) -> Condition:
+    """Return a condition decided by a cost: between the cheapest of each method, and open within the spread of one of them.
+
+    A cost that chance moves is compared between the finalists, which alone have seeds.
+    """
+    challenger, reference = sides
+    if not varies_by_chance(metric):
+        cheapest = (choose_cheapest(runs, challenger, metric, margin), choose_cheapest(runs, reference, metric, margin))
+        sides = cheapest
+    found = _compare(name, metric, sides)
+    spreads = [spread for side in (challenger, reference) if (spread := measure_spread(runs, side, metric, margin)) is not None]
+    widest = max(spreads, key=lambda spread: spread.width, default=None)
+    if widest is None:
+        return found
+    first, second = (side.mean(metric) or 0.0 for side in sides)
+    if found.winner is not None and abs(first - second) <= widest.width:
+        return replace(found, winner=None, reason="own_spread", spread=widest)
+    return replace(found, spread=widest)
 
 
 def _is_named(metric: str, choice: str) -> bool:

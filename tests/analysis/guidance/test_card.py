@@ -78,7 +78,7 @@ def test_conditions_go_to_the_better_method() -> None:
     assert names(findings, "full") == ["quality", "data"]
     assert names(findings, None) == ["speed"]
     memory = next(condition for condition in findings.conditions if condition.name == "memory")
-    assert tell_condition(memory, WORDING) == "memory is short (Peak memory, GiB): 5 against 20"
+    assert tell_condition(memory, WORDING) == "memory is short (Peak memory, GiB): 5 (lora/0) against 20 (sft/0)"
     assert {run.uid for run in memory.runs} == {f"toy/{arm}/0/seed-{seed}" for arm in ("lora", "sft") for seed in range(5)}
     (speed,) = (condition for condition in findings.conditions if condition.winner is None)
     assert "chance between seeds" in tell_condition(speed, WORDING)
@@ -125,7 +125,9 @@ def test_any_two_methods_are_challenger_and_reference() -> None:
     assert smallest_first.methods == ("ia3", "dora", "full")
     assert names(smallest_first, "ia3") == ["storage"]
     (storage,) = (condition for condition in smallest_first.conditions if condition.winner)
-    assert tell_condition(storage, WORDING) == "many adaptations are to be kept or sent (Trainable parameters): 300 against 5,000"
+    assert tell_condition(storage, WORDING) == (
+        "many adaptations are to be kept or sent (Trainable parameters): 300 (b/0) against 5,000 (a/0)"
+    )
     assert tell_measured(storage, WORDING) == "Trainable parameters: ia3 300, dora 5,000, which does not depend on chance."
 
     runs = make_study(trials)
@@ -230,3 +232,40 @@ def test_schedules_are_compared_by_the_variance_of_the_loss(factor: float, told:
     assert shown
     assert float(shown[1]) == pytest.approx(0.103**2 * 10 / 8, rel=0.05)  # ten points, of which the line takes two degrees of freedom
     assert answers(find(replace(runs, curves={}), ablations=ablations))[2].state == "partly_answered"
+
+
+def trial_of(uid: str, perplexity: float, gib: float, **params: Any) -> Run:
+    return make_run(uid, {"eval/perplexity": perplexity, "efficiency/peak_memory_gib": gib}, params)
+
+
+def judge_memory(*trials: Run) -> tuple[str | None, str]:
+    (memory,) = (condition for condition in find(make_study(list(trials), model="toy")).conditions if condition.name == "memory")
+    return memory.winner, tell_condition(memory, WORDING)
+
+
+def test_a_cost_that_another_setting_moves_as_far_is_left_open_and_names_it() -> None:
+    dropped = trial_of("toy/lora/0", 30.0, 0.1175, **{"method.rank": 16, "method.dropout": 0.05})
+    plain = trial_of("toy/lora/1", 30.9, 0.082, **{"method.rank": 16, "method.dropout": 0.0})
+    full = trial_of("toy/sft/0", 28.0, 0.099)
+    winner, told = judge_memory(dropped, plain, full)
+    assert winner is None
+    assert told == (
+        "memory is short (Peak memory, GiB): LoRA 0.082, full fine-tuning 0.099, "
+        "no farther apart than the trials of LoRA alone, 0.082 to 0.1175 (dropout 0 and 0.05)"
+    )
+    far = trial_of("toy/lora/1", 60.0, 0.082, **{"method.rank": 16, "method.dropout": 0.0})  # not as good: it is no cheaper way to the same
+    winner, told = judge_memory(dropped, far, full)
+    assert winner is None
+    assert "LoRA 0.1175, full fine-tuning 0.099" in told
+    assert "(dropout 0 and 0.05)" in told
+
+
+def test_a_cost_is_compared_between_the_cheapest_trials_of_comparable_quality() -> None:
+    best = trial_of("toy/lora/0", 30.0, 6.0, **{"method.rank": 64})
+    cheap = trial_of("toy/lora/1", 31.4, 5.0, **{"method.rank": 8})
+    worse = trial_of("toy/lora/2", 31.6, 2.0, **{"method.rank": 2})  # more than 5 % above the best perplexity
+    full, wide = trial_of("toy/sft/0", 28.0, 20.0), trial_of("toy/sft/1", 28.1, 20.5)
+    assert judge_memory(best, cheap, worse, full, wide) == (
+        "lora",
+        "memory is short (Peak memory, GiB): 5 (lora/1: rank 8) against 20 (sft/0)",
+    )
