@@ -4,7 +4,7 @@ from analysis.findings import recipe
 from analysis.labels import format_cell, label_of, mean_cell, name_method, unit_of
 from analysis.statistics.conditions import COSTS, Condition, Sides
 from analysis.statistics.finalists import PROVISIONAL, Finalist
-from analysis.statistics.tiers import KEPT_FREE_GIB, Tier
+from analysis.statistics.tiers import KEPT_FREE_GIB, Basis, Tier, is_on_gpu
 from analysis.text.wording import Wording
 from analysis.trials import hyperparameters
 from records.runs import StudyRuns
@@ -53,10 +53,11 @@ def tell_tier(tier: Tier, wording: Wording) -> str:
     )
 
 
-def tell_tiers_basis(runs: StudyRuns, wording: Wording) -> str:
-    """Return what the recommendations rest on: which model, measured on which devices."""
-    devices = sorted({device for run in runs.trials if (device := run.facts.get("device"))})
-    return wording("guidance.card.tiers_note", free=KEPT_FREE_GIB, devices=", ".join(devices) or "?", model=runs.model or "?")
+def tell_tiers_basis(runs: StudyRuns, basis: Basis, wording: Wording) -> str:
+    """Return what the recommendations rest on: which model, measured on which devices or predicted by which formula."""
+    devices = sorted({run.facts["device"] for run in runs.trials if is_on_gpu(run)})
+    told = {"free": KEPT_FREE_GIB, "model": runs.model or "?", "devices": ", ".join(devices)}
+    return wording(f"guidance.card.tiers_note.{basis}", **told)
 
 
 def _compare(condition: Condition, wording: Wording) -> dict[str, str]:

@@ -26,6 +26,7 @@ from analysis.statistics.finalists import (
     has_params,
     varies_by_chance,
 )
+from analysis.statistics.tiers import is_on_gpu
 from analysis.text.wording import Wording
 from records.folders import ORIGINS_FILE
 from records.metrics import mean_of
@@ -182,7 +183,7 @@ class _Bench:
                 for name, value in wanted.items()
                 if name in run.params and not has_params(run, {name: value})
             ]
-        if claim.gpu and any("CPU" in run.facts.get("device", "CPU") for run in trials):
+        if claim.gpu and not all(is_on_gpu(run) for run in trials):
             told.append(self.wording("guidance.claim.no_gpu"))
         return list(dict.fromkeys(told))
 

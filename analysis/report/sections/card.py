@@ -39,6 +39,18 @@ def verdict(findings: Findings, wording: Wording) -> Section | None:
 
 def guide(findings: Findings, wording: Wording) -> Section:
     """Return what to train on which GPU, and what this study says to the questions it began with."""
+    tiers = _tiers(findings, wording)
+    answers = tuple(
+        (answer.question, wording(f"report.questions.state.{answer.state}"), answer.text) for answer in answer_questions(findings, wording)
+    )
+    questions = Table("questions", wording("report.questions.title"), name_columns("questions", QUESTIONS, wording), answers)
+    return Section("guide", wording("report.guide.title"), tuple(table for table in (tiers, questions) if table))
+
+
+def _tiers(findings: Findings, wording: Wording) -> Table | None:
+    """Return what to train on which GPU; None where the size decides nothing."""
+    if not findings.tiers:
+        return None
     columns = (
         *(
             Column(wording(f"report.tiers.column.{name}"), unit=name_unit("GiB", wording) if name in ("gpu", "memory") else "")
@@ -47,12 +59,8 @@ def guide(findings: Findings, wording: Wording) -> Section:
         *(Column(wording("report.tiers.column.method", method=name_method(method, wording))) for method in findings.methods),
     )
     rows = tuple(_tier(tier, findings.methods, wording) for tier in findings.tiers)
-    tiers = Table("tiers", wording("report.tiers.title"), columns, rows, tell_tiers_basis(findings.runs, wording))
-    answers = tuple(
-        (answer.question, wording(f"report.questions.state.{answer.state}"), answer.text) for answer in answer_questions(findings, wording)
-    )
-    questions = Table("questions", wording("report.questions.title"), name_columns("questions", QUESTIONS, wording), answers)
-    return Section("guide", wording("report.guide.title"), (tiers, questions))
+    basis = tell_tiers_basis(findings.runs, findings.tiers[0].basis, wording)
+    return Table("tiers", wording("report.tiers.title"), columns, rows, basis)
 
 
 def _headline(verdict: Verdict, wording: Wording) -> str:

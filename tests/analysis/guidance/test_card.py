@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.findings import Findings
-from analysis.guidance.card import tell_basis, tell_condition, tell_measured, tell_tier
+from analysis.guidance.card import tell_basis, tell_condition, tell_measured, tell_tier, tell_tiers_basis
 from analysis.guidance.questions import Answer, answer_questions
 from analysis.guidance.sentences import tell_knee, tell_verdict
 from analysis.statistics.difference import measure_difference
@@ -166,8 +166,30 @@ def test_a_gpu_gets_the_best_trial_that_fits_it() -> None:
     assert {method: run.uid for method, run in tiers[2].by_method.items()} == {"lora": "toy/lora/2", "full": "toy/sft/0"}
     assert tiers[0].peak == 10.0
     assert tell_tier(tiers[0], WORDING) == "LoRA: rank 8, learning_rate 0.0003; 4 rows of 2048 tokens at a time in bf16"
-    large = find(make_study([trial("toy/lora/0", 12.0, 90.0)], model="toy")).tiers
-    assert [(tier.best, tier.peak, tell_tier(tier, WORDING)) for tier in large] == [(None, None, "nothing that completed fits")] * 4
+    too_large = [trial("toy/lora/0", 12.0, 90.0)]
+    assert find(make_study(too_large, model="toy")).tiers == ()
+
+
+def test_a_gpus_memory_is_told_from_a_gpu_or_named_as_predicted_and_not_where_every_size_gets_the_same() -> None:
+    def trial(uid: str, perplexity: float, measured: float, predicted: float, device: str) -> Run:
+        memory = {"efficiency/peak_memory_gib": measured, "efficiency/predicted_peak_memory_gib": predicted}
+        return make_run(uid, {"eval/perplexity": perplexity} | memory, device=device)
+
+    cpu, gpu = "x86_64 CPU, 2 threads", "NVIDIA L4"
+    on_cpu = find(make_study([trial("toy/lora/0", 12.0, 0.1, 10.0, cpu), trial("toy/sft/0", 11.0, 0.1, 30.0, cpu)], model="toy"))
+    assert [(tier.basis, tier.best and tier.best.uid, tier.peak) for tier in on_cpu.tiers] == [
+        *[("predicted", "toy/lora/0", 10.0)] * 3,
+        ("predicted", "toy/sft/0", 30.0),
+    ]
+    assert "not by measurement" in tell_tiers_basis(on_cpu.runs, "predicted", WORDING)
+    mixed = find(make_study([trial("toy/lora/0", 12.0, 13.0, 10.0, gpu), trial("toy/sft/0", 11.0, 0.1, 30.0, cpu)], model="toy"))
+    assert [(tier.basis, tier.best and tier.best.uid) for tier in mixed.tiers] == [
+        ("measured", None),
+        *[("measured", "toy/lora/0")] * 3,
+    ]
+    assert "measured on NVIDIA L4" in tell_tiers_basis(mixed.runs, "measured", WORDING)
+    small = find(make_study([trial("toy/lora/0", 12.0, 0.1, 0.1, gpu), trial("toy/sft/0", 11.0, 0.1, 0.2, gpu)], model="toy"))
+    assert small.tiers == (), "four rows that say the same are no table"
 
 
 def test_the_first_question_needs_a_verdict_and_convergence() -> None:

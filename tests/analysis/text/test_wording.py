@@ -15,7 +15,7 @@ from analysis.guidance import questions
 from analysis.guidance.claim_book import read_claims
 from analysis.report.sections import card, classes, difference, sensitivity, trade_off
 from analysis.report.sections import claims as claims_section
-from analysis.statistics import conditions, edges
+from analysis.statistics import conditions, edges, tiers
 from analysis.statistics.comparison import FIGURES
 from analysis.statistics.difference import ClassDecision
 from analysis.statistics.importance import EVALUATORS
@@ -76,6 +76,7 @@ def vocabulary() -> Mapping[str, set[str]]:
         "guidance.card.reason.{}": list(get_args(conditions.Reason)),
         "guidance.claim.reason.{}": list(get_args(judged_claims.Reason)),
         "guidance.edge.name.{}": [name.rpartition(".")[2] for name in edges.SEARCHED],
+        "guidance.card.tiers_note.{}": list(get_args(tiers.Basis)),
         "guidance.knee.{}": list(get_args(Shape)),
         "labels.better.{}": ["minimize", "maximize"],
         "labels.class.{}": [name for names in CLASSES.values() for name in names],
