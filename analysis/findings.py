@@ -74,6 +74,16 @@ class Findings:
         return {arm: trial for arm, trial in best.items() if trial is not None}
 
     @cached_property
+    def fruitless(self) -> dict[tuple[str, str | None], tuple[Run, ...]]:
+        """Return the ended trials of each stratum of which none completed, by arm and the stratum's value, None where an arm is one."""
+        strata: dict[tuple[str, str | None], list[Run]] = {}
+        for trial in self.runs.trials:
+            value = hyperparameters(trial.params).get(self.runs.stratum)
+            strata.setdefault((trial.arm, None if value is None else str(value)), []).append(trial)
+        outcomes = {stratum: {trial.outcome for trial in trials} for stratum, trials in strata.items()}
+        return {stratum: tuple(strata[stratum]) for stratum, seen in outcomes.items() if not seen & {"completed", None}}
+
+    @cached_property
     def compared(self) -> dict[str, Finalist]:
         """Return the base and the best of each arm by their titles, each with the replicates that stand for it, where it has any."""
         base = {"base": Finalist(self.runs.base)} if self.runs.base else {}

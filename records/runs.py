@@ -118,6 +118,11 @@ class StudyRuns:
         return "maximize" if self.parent.tags.get("direction") == "maximize" else "minimize"
 
     @property
+    def stratum(self) -> str:
+        """Return the hyperparameter whose values part an arm's trials for pruning; `arm` where all of them are compared."""
+        return self.parent.tags.get("stratum", "arm")
+
+    @property
     def margin(self) -> float | None:
         """Return the share of perplexity that the study lets a method lose and still count as no worse; None where it says nothing."""
         margin = self.parent.tags.get("margin")

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hikaku.search.judging import measure_shortfall
@@ -36,11 +37,14 @@ from search_spaces.samplers import SAMPLERS, make_sampler
 
 
 class ArmStudies:
-    """The arms' Optuna studies, made where they are missing, each with its starts enqueued; only the referee has one."""
+    """The arms' Optuna studies, made where they are missing, each with its starts enqueued; only the referee has one.
 
-    def __init__(self, study: Study, folder: Path) -> None:
+    They lie where the study's trials do, unless a `storage` is given.
+    """
+
+    def __init__(self, study: Study, folder: Path, storage: BaseStorage | None = None) -> None:
         self._study, self._folder = study, folder
-        self._storage = open_storage(study, folder)
+        self._storage = open_storage(study, folder) if storage is None else storage
         self._arms = {arm: self._open_arm(arm) for arm in study.arms}
         # The count of rungs and endings goes on where the last process left it, over all arms.
         every = (trial for trials in self.started().values() for trial in trials)

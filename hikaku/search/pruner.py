@@ -6,7 +6,7 @@ and a trial is compared only with what has a smaller number than its own value. 
 the same however often it is asked, also by a process that opened the study anew.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from optuna.pruners import BasePruner
@@ -23,9 +23,9 @@ class StratifiedHalving(BasePruner):
     """Asynchronous successive halving (Li et al. 2020, MLSys, algorithm 2) within strata.
 
     A trial goes on while fewer than max(1, n // reduction_factor) of the n values stored so far at its rung, its own
-    included, are better. And a trial is ended only once another of its stratum has completed: every trial still running
-    can yet diverge or turn infeasible, so pruning before would let a stratum end with nothing finished. The price is that
-    about as many trials of a stratum complete as run in it at once.
+    included, are better. Until one of its stratum has completed, a trial is moreover ended only while one that was better at that
+    rung still runs, for that one may yet complete. Where all such end unusable (diverged, infeasible, …) nobody stands above the next
+    trial, which goes on; where none is left to come, the stratum ends with nothing completed, and the report says so.
     """
 
     def __init__(self, reduction_factor: int, stratum: str = "arm") -> None:
@@ -44,10 +44,13 @@ class StratifiedHalving(BasePruner):
         stratum = self.stratum_of(trial)
         # Anything stored after the trial's own value is left out below, so that asking later gives the same answer.
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number and self.stratum_of(other) == stratum]
-        if not any(_ended_before(own.sequence, other, (Outcome.COMPLETED,)) for other in others):
+        rivals = list(_rivals_before(own.sequence, others, tokens))
+        better = [rival for rival, value in rivals if _is_better(value, own.value, study.direction)]
+        # Equal values do not push a trial out: of two equal ones both go on.
+        if len(better) < max(1, (len(rivals) + 1) // self.reduction_factor):
             return False
-        values = list(_values_before(own.sequence, others, tokens))
-        return _is_outside_best(own.value, values, study.direction, self.reduction_factor)
+        has_completed = any(_ended_before(own.sequence, other, (Outcome.COMPLETED,)) for other in others)
+        return has_completed or any(not _ended_before(own.sequence, rival, tuple(Outcome)) for rival in better)
 
     def stratum_of(self, trial: FrozenTrial) -> Any:
         """Return the value of the stratum's parameter; trials of an arm without it are one stratum."""
@@ -59,17 +62,15 @@ def _ended_before(sequence: int, trial: FrozenTrial, outcomes: Collection[Outcom
     return ending is not None and ending.outcome in outcomes and ending.sequence < sequence
 
 
-def _values_before(sequence: int, others: Iterable[FrozenTrial], tokens: int) -> Iterator[float]:
-    """Yield the rung's earlier values, without those of trials that already proved unusable: they set no bar."""
+def _rivals_before(sequence: int, others: Iterable[FrozenTrial], tokens: int) -> Iterator[tuple[FrozenTrial, float]]:
+    """Yield who reported at the rung earlier, and what; without trials that already proved unusable: they set no bar."""
     for other in others:
         rung = rung_of(other, tokens)
         if rung is None or rung.value is None or rung.sequence >= sequence or not rung.feasible:
             continue
         if not _ended_before(sequence, other, UNUSABLE):
-            yield rung.value
+            yield other, rung.value
 
 
-def _is_outside_best(own: float, others: Sequence[float], direction: StudyDirection, reduction_factor: int) -> bool:
-    # Equal values do not push a trial out: of two equal ones both go on.
-    better = sum(other < own if direction == StudyDirection.MINIMIZE else other > own for other in others)
-    return better >= max(1, (len(others) + 1) // reduction_factor)
+def _is_better(value: float, than: float, direction: StudyDirection) -> bool:
+    return value < than if direction == StudyDirection.MINIMIZE else value > than

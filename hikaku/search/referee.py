@@ -27,10 +27,12 @@ from hikaku.study.study import Study
 from records.files import hold, sweep
 from records.folders import ARMS_FOLDER, REFEREE_LOCK, TRIALS_DATABASE
 from records.obstacles import find_obstacle, probe_folder
-from records.results import Ending, Outcome, Result, RungReport, TrialStatus, load_result, save_result
+from records.results import Ending, Outcome, Result, Rung, RungReport, TrialStatus, load_result, save_result
 from records.run_id import RunId
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from records.tracking import RunRecord
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -105,17 +107,8 @@ class Referee:
         if outcome_of(trial) is not None:
             return False  # told before; the worker was killed before it heard, or asks again
         rung = rung_of(trial, report.tokens) or weigh_rung(self.study, report, self._trials.next_sequence())
-        self._trials.keep_rung(run, trial, rung)
         self.mark(run)
-        if report.tokens >= self.study.budget.tokens:
-            return True  # the whole budget is trained: the end is judged, not pruned
-        judgement = judge_rung(self.study, rung)
-        if judgement is None and self._trials.is_outside_best(run, rung.tokens):
-            judgement = Outcome.PRUNED, f"not among the best of its stratum at {rung.tokens:,} tokens"
-        if judgement is None:
-            return True
-        self._end(run, judgement, rung.tokens, rung.metrics)
-        return False
+        return self._goes_on(run, trial, rung)
 
     @_names_obstacles
     def finish(self, uid: str, result: Result) -> Outcome:
@@ -209,8 +202,25 @@ class Referee:
 
     # -- within ----------------------------------------------------------------------------------------------
 
+    def _goes_on(self, run: RunId, trial: "FrozenTrial", rung: Rung) -> bool:
+        """Return whether a trial goes on after a rung, which is kept first; where it does not, its end is decided and told."""
+        self._trials.keep_rung(run, trial, rung)
+        if rung.tokens >= self.study.budget.tokens:
+            return True  # the whole budget is trained: the end is judged, not pruned
+        judgement = judge_rung(self.study, rung)
+        if judgement is None and self._trials.is_outside_best(run, rung.tokens):
+            judgement = Outcome.PRUNED, f"not among the best of its stratum at {rung.tokens:,} tokens"
+        if judgement is None:
+            return True
+        self._end(run, judgement, rung.tokens, rung.metrics)
+        return False
+
     def _settle(self) -> list[RunId]:
-        """Return the trials to take up again, after telling every end that was decided, or left on disk, but not told."""
+        """Return the trials to take up again, after telling every end that was decided, or left on disk, but not told.
+
+        A rung that was kept before its answer is judged now: until then the trial would count as one that still runs, by which others are
+        judged.
+        """
         unfinished: list[RunId] = []
         for run, trial in self._standing().trials().items():
             if trial.state.is_finished():
@@ -220,7 +230,7 @@ class Referee:
                 self._tell(run)  # decided, then killed
             elif result is not None:
                 self.finish(str(run), result)  # trained to its end, then the referee was killed
-            else:
+            elif all(self._goes_on(run, trial, rung) for rung in rungs_of(trial)[-1:]):
                 unfinished.append(run)
         return unfinished
 

@@ -183,6 +183,8 @@ def _describe(study: Study) -> dict[str, str]:
     """Return what a reader of the study's run needs to compare its trials; of several objectives, the first."""
     first = study.objectives[0]
     told = {"objective": first.metric or OWN_OBJECTIVE, "direction": first.direction, "description": study.description}
+    if study.pruning:
+        told["stratum"] = study.pruning.stratum
     if study.finalists:
         told["margin"] = f"{study.finalists.margin:g}"
     if study.weights:

@@ -133,9 +133,7 @@ class Finalists(Section):
     """The best trials of each arm, trained again to see what chance does; no part of a study's identity, so they may be asked for later."""
 
     best: int = Field(default=1, ge=1, description="trials of each arm")
-    seeds: int = Field(
-        default=5, ge=1, description="times that each is trained again; under five are provisional, one gives no verdict"
-    )
+    seeds: int = Field(default=5, ge=1, description="times that each is trained again; under five are provisional, one gives no verdict")
     margin: float = Field(default=0.05, gt=0, lt=1, description="share of perplexity that a method may lose and still count as no worse")
 
 

@@ -1,6 +1,7 @@
 """All trials, what the models write, where the numbers come from and what their names mean."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from analysis.findings import Findings
@@ -22,7 +23,7 @@ TRIALS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )
-SHOWN_ELSEWHERE = ("outcome", "description", "challenger", "reference")  # facts of the study's run that provenance leaves out
+SHOWN_ELSEWHERE = ("outcome", "description", "challenger", "reference", "stratum")  # facts of the study's run that provenance leaves out
 
 
 def samples(findings: Findings, wording: Wording) -> Section | None:
@@ -39,7 +40,7 @@ def samples(findings: Findings, wording: Wording) -> Section | None:
 
 
 def trials(findings: Findings, wording: Wording) -> Section:
-    """Return the table of all trials with the hyperparameters that any arm varied."""
+    """Return the table of all trials with the hyperparameters that any arm varied, after the strata of which none completed."""
     metrics = findings.expand(TRIALS, findings.runs.trials)
     varied = list(dict.fromkeys(name for arm in findings.arms for name in findings.varied[arm]))
     columns = (
@@ -50,7 +51,19 @@ def trials(findings: Findings, wording: Wording) -> Section:
         *(Column(name.split(".", 1)[1]) for name in varied),
     )
     rows = tuple(_row(run, metrics, varied, wording) for run in findings.runs.trials)
-    return Section("trials", wording("report.trials.title"), (Table("trials", "", columns, rows, wording("report.trials.note")),))
+    lacking = tuple(Paragraph(tell_fruitless(findings, stratum, wording)) for stratum in findings.fruitless)
+    table = Table("trials", "", columns, rows, wording("report.trials.note"))
+    return Section("trials", wording("report.trials.title"), (*lacking, table))
+
+
+def tell_fruitless(findings: Findings, stratum: tuple[str, str | None], wording: Wording) -> str:
+    """Return that no trial of a stratum completed, and how they ended, in a line."""
+    arm, value = stratum
+    counts = Counter(label_outcome(trial.outcome, wording) for trial in findings.fruitless[stratum])
+    outcomes = ", ".join(wording("report.head.outcome", count=count, outcome=outcome) for outcome, count in counts.most_common())
+    if value is None:
+        return wording("report.trials.fruitless_arm", arm=arm, outcomes=outcomes)
+    return wording("report.trials.fruitless_stratum", arm=arm, name=findings.runs.stratum, value=value, outcomes=outcomes)
 
 
 def _row(run: Run, metrics: list[str], varied: list[str], wording: Wording) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""Stratified halving over random histories: pure, and every stratum finishes a trial that can."""
+"""Stratified halving over random histories: pure, and nothing is ended unless something better has completed or still runs."""
 
 import random
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import Trial
 
 from hikaku.search.pruner import StratifiedHalving
-from hikaku.search.trial_store import write_ending, write_rung
+from hikaku.search.trial_store import rung_of, write_ending, write_rung
 from records.results import Ending, Outcome, Rung
 
 RUNGS = (100, 300)
@@ -87,7 +87,21 @@ class Simulation:
             return Outcome.COMPLETED
         ends = self.ends(trial.number, tokens)
         self.answers.append((trial.number, tokens, ends))
+        if ends:
+            self.check_above(trial.number, tokens)
         return Outcome.PRUNED if ends else None
+
+    def check_above(self, number: int, tokens: int) -> None:
+        """A trial is ended only below one that still runs, or in a stratum of which one has completed."""
+        trials = self.study.get_trials(deepcopy=False)
+        own, stratum = rung_of(trials[number], tokens), self.pruner.stratum_of(trials[number])
+        assert own is not None
+        assert own.value is not None
+        others = [trial for trial in trials if trial.number != number and self.pruner.stratum_of(trial) == stratum]
+        completed = [trial for trial in others if self.outcomes.get(trial.number) == Outcome.COMPLETED]
+        running = [(trial, rung_of(trial, tokens)) for trial in others if trial.number not in self.outcomes]
+        better = [trial for trial, rung in running if rung is not None and rung.value is not None and rung.value < own.value]
+        assert completed or better, "ended, though nothing of its stratum has completed and nothing better runs"
 
     def ends(self, number: int, tokens: int) -> bool:
         return self.pruner.ends(self.study, self.study.get_trials(deepcopy=False)[number], tokens)
@@ -117,7 +131,8 @@ def test_random_histories(fates: list[Fate], concurrency: int, stratum: str, fac
     simulation = Simulation(StratifiedHalving(factor, stratum), fates, concurrency, random.Random(seed))
     simulation.run()
     for outcomes in simulation.strata().values():
-        assert Outcome.COMPLETED in outcomes or Outcome.PRUNED not in outcomes, "a stratum pruned although nothing of it finished"
+        usable = set(outcomes) <= {Outcome.COMPLETED, Outcome.PRUNED}
+        assert Outcome.COMPLETED in outcomes or not usable, "everything of a stratum was ended, though all of it could complete"
     # Everything stored since, and any order of asking, changes no answer.
     for number, tokens, ends in simulation.chance.sample(simulation.answers, len(simulation.answers)):
         assert simulation.ends(number, tokens) is ends
@@ -137,6 +152,42 @@ def test_the_best_third_goes_on() -> None:
         3,
         5,
     ]  # 6 is second of seven at the first rung, second of four at the next
+
+
+def start(simulation: Simulation, *values: float) -> list[Trial]:
+    """Begin a trial for each value and let it report that at the first rung, in order."""
+    trials: list[Trial] = []
+    for value in values:
+        simulation.study.enqueue_trial({"method.rank": 8})
+        trials.append(simulation.study.ask({"method.rank": RANKS}))
+        simulation.sequence += 1
+        keep_rung(trials[-1], RUNGS[0], simulation.sequence, value)
+    return trials
+
+
+def nothing_yet() -> Simulation:
+    return Simulation(StratifiedHalving(3), [], 8, random.Random(0))
+
+
+def test_before_any_completes_a_trial_is_ended_below_one_that_runs() -> None:
+    simulation = nothing_yet()
+    trials = start(simulation, 1.0, 0.5, 0.7)
+    assert [simulation.ends(trial.number, RUNGS[0]) for trial in trials] == [False, False, True]
+
+
+@pytest.mark.parametrize("fate", [Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.INFEASIBLE, Outcome.FAILED])
+def test_where_all_that_were_better_end_unusable_the_next_goes_on(fate: Outcome) -> None:
+    simulation = nothing_yet()
+    leader, worse = start(simulation, 0.5, 0.7)
+    assert simulation.ends(worse.number, RUNGS[0])
+    simulation.end(worse, Outcome.PRUNED)
+    simulation.end(leader, fate)
+    (following,) = start(simulation, 0.9)  # the worst of all, yet nothing stands above it
+    assert not simulation.ends(following.number, RUNGS[0])
+    assert simulation.ends(worse.number, RUNGS[0]), "asked again it is answered as it was"
+    simulation.end(following, Outcome.COMPLETED)
+    (last,) = start(simulation, 0.95)
+    assert simulation.ends(last.number, RUNGS[0])
 
 
 def test_the_direction_counts() -> None:

@@ -1,5 +1,6 @@
 """The referee without Ray: what is asked, judged and told, and that a kill at any point changes none of it."""
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -242,17 +243,7 @@ def test_a_kill_before_any_write_loses_and_changes_nothing(tmp_path: Path, momen
     study = make_study(tmp_path, constraints=[{"metric": "retention/retained", "at_least": 0.5}], budget={"trials": 3, "tokens": 900})
     whole = run_study(study, tmp_path / "whole")
     referee = make_referee(study, tmp_path / "killed")
-    left = [moment]
-    storage = type(referee._trials._storage)
-    for name in (
-        "set_trial_user_attr",
-        "set_trial_system_attr",
-        "set_trial_state_values",
-        "set_trial_intermediate_value",
-        "set_trial_param",
-        "create_new_trial",
-    ):
-        monkeypatch.setattr(storage, name, dying(getattr(storage, name), left))
+    kill_before(referee, moment, monkeypatch)
     killed = False
     try:
         while (flat := referee.next_trial()) is not None:
@@ -283,6 +274,42 @@ def test_an_end_that_was_decided_but_not_told_is_told_on_opening(tmp_path: Path,
     assert trial.constraints
     assert [row.outcome for row in reopened.snapshot()] == [Outcome.INFEASIBLE]
     assert ask(reopened).uid != config.uid
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_rung_kept_without_its_answer_is_judged_on_opening(tmp_path: Path, is_killed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Die when a rung is kept and the answer, that its trial ends, is not: it does not count as one that still runs, and reports last."""
+    arms = {"full": {"method": "full", "space": {"optimizer.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}}}
+    study = make_study(tmp_path, arms=arms)
+    referee = make_referee(study, tmp_path)
+    leader, ended, following = (ask(referee) for _ in range(3))
+    assert referee.report(leader.uid, rung(leader, 100, **{"eval/perplexity": 5.0}))
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        if is_killed:
+            kill_before(referee, 2, patch)  # after the rung and Optuna's copy of it
+        assert not referee.report(ended.uid, rung(ended, 100, **{"eval/perplexity": 7.0}))
+        assert not is_killed
+    if is_killed:
+        referee._lock.close()
+        referee = make_referee(study, tmp_path)
+    referee.finish(leader.uid, result_of(leader, Outcome.DIVERGED, 100))
+    assert referee.report(following.uid, rung(following, 100, **{"eval/perplexity": 9.0})), "nothing better runs"
+    assert not referee.report(ended.uid, rung(ended, 100, **{"eval/perplexity": 7.0}))
+    assert [row.outcome for row in referee.snapshot()] == [Outcome.DIVERGED, Outcome.PRUNED, None]
+
+
+def kill_before(referee: Referee, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the moment-th write to Optuna, counted from 0, raise Killed in its place."""
+    left, storage = [moment], type(referee._trials._storage)
+    for name in (
+        "set_trial_user_attr",
+        "set_trial_system_attr",
+        "set_trial_state_values",
+        "set_trial_intermediate_value",
+        "set_trial_param",
+        "create_new_trial",
+    ):
+        monkeypatch.setattr(storage, name, dying(getattr(storage, name), left))
 
 
 def dying(write, left: list[int]):  # noqa: ANN001, ANN201
