@@ -17,6 +17,7 @@ that the user's umask gives.
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -76,6 +77,18 @@ def remove_file(path: Path) -> None:
     """Remove a file that is there."""
     before("remove", path)
     path.unlink()
+
+
+def put_aside(path: Path, why: str, log: Path) -> Path:
+    """Rename a file or folder that is not to be used, so that whoever wants to may look at it; return its new place.
+
+    The one line that says so is added to `log`, from which whoever runs the study tells it.
+    """
+    aside = next(place for n in itertools.count(1) if not (place := path.with_name(f"{path.name}.set-aside-{n}")).exists())
+    append_line(log, f"{path}: {why}; put aside as {aside.name}, and not used")
+    _rename(path, aside)
+    _flush(path.parent)
+    return aside
 
 
 # -- folders -------------------------------------------------------------------------------------------------

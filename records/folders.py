@@ -14,6 +14,7 @@
         trials/<arm>/<number>/      of a trial's
         trials/<arm>/<number>/seed-<index>/                                                     of a replicate's
         report.md, report.html, report.json, figures/, tables/                                  under report.lock
+        set-aside.log               the same of the texts in tokens
         logs/                       Ray's own
 
     <run>/                          base, trial or replicate                                    under its lock
@@ -24,6 +25,7 @@
       reference.safetensors         of the base: hidden states that trials' divergence is measured against
       weights/                      the adapter or the full model after the last step, safetensors and JSON
       checkpoints/<step>/           `trainables/training/checkpoint.py`
+      set-aside.log                 a line for each file of the run that was not used and put aside: NAME.set-aside-N
 
 Whoever writes holds the lock of the place. Readers need none: `records/files.py` puts every file and folder in its place whole.
 """
@@ -48,6 +50,7 @@ REFEREE_LOCK = "referee.lock"
 BASE_FOLDER = "base"
 TRIALS_FOLDER = "trials"
 LOGS_FOLDER = "logs"
+ASIDE_LOG = "set-aside.log"  # of a run too
 
 REPORT_FILE, REPORT_PAGE, REPORT_DATA = "report.md", "report.html", "report.json"
 FIGURES_FOLDER, TABLES_FOLDER = "figures", "tables"

@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from records.files import remove_file, write_file
+
 GO_ON = "then give the same command again: it goes on from here"
 PROBE_BYTES = 1 << 16
 
@@ -86,13 +88,10 @@ def probe_folder(folder: Path) -> Obstacle | None:
     """Return what keeps a few bytes from being written into a folder; None where they are."""
     probe = folder / f".probe.part-{secrets.token_hex(4)}"  # a name that `records.files.sweep` removes, should this process be killed
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(bytes(PROBE_BYTES))
+        write_file(probe, bytes(PROBE_BYTES))
+        remove_file(probe)
     except OSError as error:
-        error.needed = PROBE_BYTES  # pyright: ignore[reportAttributeAccessIssue]
         return find_obstacle(error, folder)
-    finally:
-        probe.unlink(missing_ok=True)
     return None
 
 

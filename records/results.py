@@ -8,13 +8,15 @@ from these two everything MLflow shows can be rebuilt.
 import contextlib
 import json
 from collections.abc import Generator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from records.files import hold, sweep, write_file
-from records.folders import CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK
+from records.files import hold, put_aside, sweep, write_file
+from records.folders import ASIDE_LOG, CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK
+from records.sealed import INTACT, DamagedError, seal, unseal
 
 
 class Outcome(StrEnum):
@@ -90,6 +92,16 @@ class Result(Record):
     facts: dict[str, str] = Field(default_factory=dict, description="device, precision, versions, read-back checks")
     started: float = Field(description="unix time")
     ended: float = Field(description="unix time")
+    config: str = Field(default="", description="digest of the configuration it is of: `Owner.config`; empty in the format before")
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of what was left beside it, by name in the run's folder")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a result or a checkpoint must be to be used."""
+
+    uid: str
+    config: str  # digest of what decides the run's answer: no place, no `engine`, no `batch.micro_blocks`
 
 
 class TrialStatus(Record):
@@ -122,13 +134,53 @@ def hold_run(folder: Path) -> Generator[None]:
 
 
 def save_result(folder: Path, result: Result) -> None:
-    """Write `result.json` into a run's folder, complete or absent."""
-    write_file(folder / RESULT_FILE, result.model_dump_json(indent=1))
+    """Write `result.json` into a run's folder, complete or absent, with its format and its seal."""
+    write_file(folder / RESULT_FILE, seal(json.loads(result.model_dump_json())))
 
 
 def load_result(folder: Path) -> Result | None:
-    """Return the run's result, or None while it has not ended."""
+    """Return the run's result, or None while it has not ended; one that is damaged counts as none. For readers, who put nothing aside."""
+    try:
+        return read_result(folder)
+    except DamagedError:
+        return None
+
+
+def read_result(folder: Path) -> Result | None:
+    """Return the run's result, or None while it has not ended.
+
+    Raises DamagedError where the file is not what was written, Obstacle where a newer hikaku wrote it.
+    """
     path = folder / RESULT_FILE
     if not path.exists():
         return None
-    return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    content = unseal(path)
+    try:
+        return Result.model_validate(content)
+    except ValidationError:
+        raise DamagedError(f"{path}: holds no result") from None
+
+
+def claim_result(folder: Path, owner: Owner) -> Result | None:
+    """Return the run's result; one that is damaged or is another run's is put aside, and None returned. The run's folder is held."""
+    try:
+        result = read_result(folder)
+        strange = "" if result is None else _name_stranger(folder, result, owner)
+        if result is not None and not strange:
+            small = {name: digest for name, digest in result.files.items() if "/" not in name}  # weights are read where they are used
+            INTACT.check(folder, small)
+    except DamagedError as error:
+        result, strange = None, str(error)
+    if strange:
+        put_aside(folder / RESULT_FILE, strange.removeprefix(f"{folder / RESULT_FILE}: "), folder / ASIDE_LOG)
+        return None
+    return result
+
+
+def _name_stranger(folder: Path, result: Result, owner: Owner) -> str:
+    """Return what shows that a result is not its owner's; empty where nothing does."""
+    if result.uid != owner.uid:
+        return f"is of {result.uid}, not of {owner.uid}"
+    if result.config and result.config != owner.config:
+        return f"is of another configuration than {owner.uid} has"
+    return ""

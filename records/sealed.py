@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from records.files import digest_file
 from records.obstacles import Obstacle
 
 FORMAT = 2  # of study.json, card.json, result.json, a checkpoint's manifest and documents.parquet
@@ -19,8 +20,8 @@ KNOWN = (FORMAT - 1, FORMAT)
 _FORMAT, _DIGEST = "format", "sha256"
 
 
-class DamagedError(ValueError):
-    """A file whose content is not what was written. Its text is one line, which begins with the path."""
+class DamagedError(Obstacle):
+    """A file whose content is not what was written, or a missing one. Its text is one line, which begins with the path."""
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -54,6 +55,30 @@ def read_format(number: Any, path: Path) -> int:
     if number not in KNOWN:
         raise DamagedError(f"{path}: has no format that was ever written")
     return int(number)
+
+
+class Intact:
+    """The files that this process has found to be what was written: each is read once, and again only where it was changed since."""
+
+    def __init__(self) -> None:
+        self._found: set[tuple[str, str, int, int, int]] = set()
+
+    def check(self, folder: Path, digests: Mapping[str, str]) -> None:
+        """Raise DamagedError for the first file of a folder that is missing or has another SHA-256 than `digests` say by its name."""
+        for name, digest in digests.items():
+            path = folder / name
+            if not path.is_file():
+                raise DamagedError(f"{path}: is missing")
+            state = path.stat()
+            key = (str(path), digest, state.st_ino, state.st_size, state.st_mtime_ns)
+            if key in self._found:
+                continue
+            if digest_file(path) != digest:
+                raise DamagedError(f"{path}: is not what was written")
+            self._found.add(key)
+
+
+INTACT = Intact()  # of this process
 
 
 def digest_plain(content: Any) -> str:

@@ -12,8 +12,20 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
+from records.results import Owner
+from records.sealed import digest_plain
 from records.section import Section
 from trainables.methods import AnyMethod
+
+# Places, and what changes an answer by rounding alone: how many share the work, and how much of it is done at once.
+NO_PART_OF_AN_ANSWER: Any = {
+    "uid": True,
+    "folder": True,
+    "model": {"folder"},
+    "data": {"folder", "base_result_folder"},
+    "batch": {"micro_blocks"},
+    "engine": True,  # a checkpoint says itself which one it can be gone on with
+}
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
@@ -23,6 +35,7 @@ class Model(Section):
     """Where the base model lies on this machine, and how it is computed."""
 
     folder: str = Field(description="local folder in Hugging Face format")
+    digest: str = Field(default="", description="of its content, where the study knows it")
     precision: Precision = "fp32"
     activation_checkpointing: bool = False
 
@@ -31,6 +44,7 @@ class Data(Section):
     """The prepared data: see `trainables/corpora/tokens/folder.py` for the folder's layout."""
 
     folder: str
+    digest: str = Field(default="", description="of the texts, where the study knows them")
     base_result_folder: str = Field(default="", description="folder of the base's result.json; empty for the base itself")
 
 
@@ -106,6 +120,15 @@ class TrialConfig(Section):
     engine: Engine = Engine()
     own_metrics: dict[str, str] = Field(default_factory=dict, description="own/name -> package.module:function")
     similarity: Similarity | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """Return whose a result or a checkpoint must be to count as this run's.
+
+        A key at its default is left out, so that one which a later version adds makes no run another.
+        """
+        plain = self.model_dump(mode="json", exclude=NO_PART_OF_AN_ANSWER, exclude_defaults=True)
+        return Owner(self.uid, digest_plain(plain | {"method": plain["method"] | {"name": self.method.name}}))
 
     def flatten(self) -> dict[str, Any]:
         """Return the dotted form, e.g. `{"method.rank": 16}`; lists and own_metrics stay values."""

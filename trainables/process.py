@@ -22,7 +22,8 @@ from ray.train.v2._internal import constants
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from records.obstacles import find_obstacle
-from records.results import Outcome, Result, RungReport, hold_run, load_result, save_result
+from records.results import Outcome, Result, RungReport, claim_result, hold_run, load_result, save_result
+from records.run_id import RunId
 from trainables.config import TrialConfig
 
 Job = Literal["trial", "replicate", "base", "test"]
@@ -136,7 +137,9 @@ def _run_or_fail(job: Job, flat: Flat, share: Share, referee: str) -> Result:
         if obstacle is not None:
             raise obstacle from error
         failed = {"uid": flat["uid"], "outcome": Outcome.FAILED, "reason": _one_line(error), "tokens": 0, "metrics": {}}
-        return load_result(Path(flat["folder"])) or Result(**failed, started=started, ended=time.time())
+        owner = TrialConfig.unflatten(flat).owner
+        left = claim_result(Path(flat["folder"]), owner)
+        return left or Result(**failed, started=started, ended=time.time(), config=owner.config)
     return result
 
 
@@ -218,7 +221,8 @@ def work(order: dict[str, Any]) -> None:
             run_trial(config, ask_referee(order["referee"], config.uid))
         elif job == "replicate":
             run_trial(config, lambda report: True)
-            measurement.measure_scales(config)
+            if RunId.parse(config.uid).kind == "replicate":  # else a trial whose files were lost
+                measurement.measure_scales(config)
         elif job == "base":
             measurement.measure_base(config)
         else:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics.crossed import Numbers, adjust_holm, estimate
 from analysis.statistics.finalists import Finalist
+from records.documents import read_table
 from records.folders import DOCUMENTS_FILE
 from records.refusals import Refusal
 from records.runs import StudyRuns
@@ -220,7 +221,7 @@ def _read_tables(runs: StudyRuns, finalist: Finalist, split: str) -> Mapping[int
     for run in finalist.runs:
         path = runs.artifact(run, DOCUMENTS_FILE)
         if path is not None:
-            table = pd.read_parquet(path, engine="pyarrow")
+            table = read_table(path)
             table = table[table["split"] == split].reset_index(drop=True)
             if len(table):
                 tables[run.seed] = table

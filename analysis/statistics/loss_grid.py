@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.statistics.crossed import Numbers
 from analysis.statistics.finalists import value_of
 from analysis.statistics.importance import read_space
+from records.documents import read_table
 from records.folders import DOCUMENTS_FILE
 from records.metrics import rank
 from records.refusals import Refusal
@@ -145,7 +146,7 @@ def _read_documents(runs: StudyRuns, run: Run) -> pd.DataFrame | None:
     path = runs.artifact(run, DOCUMENTS_FILE)
     if path is None:
         return None
-    table = pd.read_parquet(path, engine="pyarrow")
+    table = read_table(path)
     adapted = [name for name in table["set"].unique() if run.role_of(name) == "adapt"]
     kept = table[(table["split"] == "validation") & table["set"].isin(adapted)].reset_index(drop=True)
     return kept if len(kept) else None

@@ -22,10 +22,12 @@ from hikaku.search.trial_store import (
     mark_start,
     name_optuna_study,
     open_storage,
+    owner_of,
     rung_of,
     start_of,
     write_choices,
     write_ending,
+    write_owner,
     write_rung,
 )
 from hikaku.study.study import Study
@@ -82,6 +84,11 @@ class ArmStudies:
         choices = self._study.arms[run.arm].space.sample(trial)
         write_choices(trial, choices)
         return choices
+
+    def keep_owner(self, run: RunId, config: str) -> None:
+        """Keep the digest of a running trial's configuration, once."""
+        if owner_of(self.frozen(run)) is None:
+            write_owner(self._attach(run), config)
 
     def _make_sampler(self, arm: str, number: int) -> BaseSampler:
         """Return the arm's sampler, made anew so that its draws depend on the stored history and on no process's past.

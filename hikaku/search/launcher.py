@@ -14,6 +14,7 @@ from typing import Any
 from ray.exceptions import RayError
 
 from analysis.text.wording import Wording, read_wording
+from hikaku.search.asides import AsideLines, claim_results
 from hikaku.search.closing import answer_lines, read_openings
 from hikaku.search.cluster import check_address, check_machines, count_concurrent, open_cluster, read_device, share_of
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
@@ -100,18 +101,35 @@ class Launch:
     wording: Wording = field(default_factory=read_wording)
     _share: Share | None = None
 
+    def __post_init__(self) -> None:
+        self._asides = AsideLines(self.folder)
+
     def run(self) -> StudySummary:
         """Return the summary after every missing part of the study is done."""
         if load_identity(self.folder) is None:
             check_address(self.address)  # before minutes of preparing
+        try:
+            return self._run()
+        finally:
+            self._tell_asides()
+
+    def _run(self) -> StudySummary:
         setting = self._prepare()
         standing = read_standing(self.study, self.folder)
-        if not (standing.is_done() and self._is_opened(standing)):
+        if not standing.is_done():
             refuse_other_workers(standing, self.folder)
+        claim_results(standing, setting)  # before anything is made of what lies there
+        self._tell_asides()
+        if not (standing.is_done() and self._is_opened(standing)):
             return self._search(setting)
         self.say(self.wording("search.launcher.done", study=self.study.name))
         unwritten = Referee(self.study, setting).close(finished=True)  # which writes what MLflow may lack
         return self._conclude(standing.snapshot(), standing.best(), [], unwritten)
+
+    def _tell_asides(self) -> None:
+        """Say what was put aside since the last call."""
+        for line in self._asides.new():
+            self.say(line)
 
     # -- before ----------------------------------------------------------------------------------------------
 
@@ -133,7 +151,8 @@ class Launch:
             self.say(verdictless)
         tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
-        return Setting(self.folder, model.folder, self.folder / DATA_FOLDER, precision, self._tracking_uri(), tags, dict(digests))
+        place, uri = self.folder / DATA_FOLDER, self._tracking_uri()
+        return Setting(self.folder, model.folder, place, precision, uri, tags, dict(digests), model.digest, card.request)
 
     def _precision(self) -> Precision:
         """Return the precision, resolved once: a study that was begun keeps what `auto` meant then."""
@@ -148,7 +167,7 @@ class Launch:
 
     def _check_identity(self, identity: dict[str, Any], stored: dict[str, Any]) -> None:
         begun = load_identity(self.folder)
-        change = describe_change(begun, identity, stored) if begun is not None else None
+        change = describe_change(begun, identity, stored, self.study.default_of) if begun is not None else None
         if change is not None:
             raise ValueError(f"study {self.study.name} was begun with another configuration ({change}); give this one a new name")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hikaku.search.arm_studies import ArmStudies
+from hikaku.search.asides import own_of
 from hikaku.search.finalists import has_ended
 from hikaku.search.judging import Judgement, Metrics, judge_result, judge_rung, make_ending, weigh_rung
 from hikaku.search.recorder import Recorder
@@ -27,8 +28,9 @@ from hikaku.study.study import Study
 from records.files import hold, sweep
 from records.folders import ARMS_FOLDER, REFEREE_LOCK, TRIALS_DATABASE
 from records.obstacles import find_obstacle, probe_folder
-from records.results import Ending, Outcome, Result, Rung, RungReport, TrialStatus, load_result, save_result
+from records.results import Ending, Outcome, Result, Rung, RungReport, TrialStatus, claim_result, load_result, save_result
 from records.run_id import RunId
+from trainables.config import TrialConfig
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -88,14 +90,14 @@ class Referee:
         if self._obstacle:
             return None  # what stopped one trial would stop the next
         if self._unfinished:
-            return self._configure(self._unfinished.popleft())
+            return self._begin(self._unfinished.popleft())
         # The arms take turns, so that wherever a study is interrupted each has had as many trials as the others.
         started = {arm: len(trials) for arm, trials in self._trials.started().items()}
         arm = min(started, key=lambda name: started[name])
         if started[arm] >= self.study.budget.trials:
             return None
         run = self._trials.ask(arm)
-        flat = self._configure(run)  # which also keeps the choices; killed before, a next process makes the same ones
+        flat = self._begin(run)  # which also keeps the choices; killed before, a next process makes the same ones
         self.mark(run)
         return flat
 
@@ -137,7 +139,7 @@ class Referee:
             if obstacle is not None:
                 self.halt(str(obstacle))
                 return
-        result = load_result(self.setting.folder / run.folder)
+        result = self._claim(run)
         if result is not None:
             self.finish(uid, result)
             return
@@ -225,7 +227,7 @@ class Referee:
         for run, trial in self._standing().trials().items():
             if trial.state.is_finished():
                 continue
-            result = load_result(self.setting.folder / run.folder)
+            result = self._claim(run)
             if outcome_of(trial) is not None:
                 self._tell(run)  # decided, then killed
             elif result is not None:
@@ -237,6 +239,17 @@ class Referee:
     def _standing(self) -> Standing:
         """Return how the study stands at this moment."""
         return Standing(self.study, self._trials.started())
+
+    def _begin(self, run: RunId) -> dict[str, Any]:
+        """Return the flat config of a trial that is to be trained, once the store holds what it is."""
+        flat = self._configure(run)
+        self._trials.keep_owner(run, TrialConfig.unflatten(flat).owner.config)
+        return flat
+
+    def _claim(self, run: RunId) -> Result | None:
+        """Return the result that a run left, None where there is none of its own."""
+        owner = own_of(self.study, self.setting, run, self._trials.frozen(run))
+        return None if owner is None else claim_result(self.setting.folder / run.folder, owner)
 
     def _configure(self, run: RunId) -> dict[str, Any]:
         """Return the flat config of a trial, or of a replicate, which has its finalist's choices."""

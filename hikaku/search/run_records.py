@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from records.tracking import RunRecord  # imported where it is used: it takes seconds, which the driver need not wait for
 
 OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own objective function returned
-PLACES = ("uid", "folder", "model.folder", "data.folder", "data.base_result_folder")  # of this machine: no part of an answer
+# Of this machine, and so no part of an answer; and digests that every run of a study shares, which are tags of it.
+PLACES = ("uid", "folder", "model.folder", "model.digest", "data.folder", "data.digest", "data.base_result_folder")
 TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's pages know an artifact as a table
 RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, SAMPLES_FILE)
 

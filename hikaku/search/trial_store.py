@@ -3,6 +3,7 @@
 User attributes of an Optuna trial (all JSON), which nothing but this module writes or reads:
 
     start           of an enqueued trial: which of the arm's starts it is
+    config          digest of the trial's configuration (`records.results.Owner`); absent in the format before
     choices         what the search space chose, fixed values included; present once the trial was wholly asked for
     rung/<tokens>   a `Rung`, whose tokens stand in the key
     ending          an `Ending` but for its outcome; written just before the outcome
@@ -37,7 +38,7 @@ STATES = {  # Optuna's samplers leave FAIL out, and TPE counts PRUNED by its con
     Outcome.FAILED: TrialState.FAIL,
 }
 STARTED = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # asked for; WAITING is an enqueued start
-_START, _CHOICES, _RUNG, _ENDING, _OUTCOME = "start", "choices", "rung/", "ending", "outcome"
+_START, _CHOICES, _CONFIG, _RUNG, _ENDING, _OUTCOME = "start", "choices", "config", "rung/", "ending", "outcome"
 
 AnyTrial = FrozenTrial | Trial  # as stored when it was read, or attached to the store
 
@@ -119,6 +120,16 @@ def choices_of(trial: AnyTrial) -> dict[str, Any] | None:
 def write_choices(trial: Trial, choices: Mapping[str, Any]) -> None:
     """Keep what the search space chose."""
     trial.set_user_attr(_CHOICES, dict(choices))
+
+
+def owner_of(trial: AnyTrial) -> str | None:
+    """Return the digest of the configuration with which a trial was begun; None where it is not known."""
+    return trial.user_attrs.get(_CONFIG)
+
+
+def write_owner(trial: Trial, config: str) -> None:
+    """Keep the digest of the trial's configuration."""
+    trial.set_user_attr(_CONFIG, config)
 
 
 def rung_of(trial: AnyTrial, tokens: int) -> Rung | None:

@@ -20,13 +20,12 @@ from hikaku.search.referee import Referee
 from hikaku.study.rules import judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
-from records.folders import CONFIG_FILE, LOGS_FOLDER
+from records.folders import LOGS_FOLDER
 from records.metrics import definition_of
 from records.obstacles import Obstacle
 from records.refusals import Refusal
 from records.results import load_result
 from records.run_id import RunId
-from trainables.config import TrialConfig
 from trainables.process import Job, Share, TrialProcess, ask_actor, measure, train_replicate
 
 REFRESH = 0.5  # seconds between two looks at the referee
@@ -54,9 +53,9 @@ class Search:
         self.measure("base", [base])
         refuse_unmeasured(self.study, self.setting.folder / base.folder)
         self.tune()
-        replicates = self.ask("replicates")
-        self.train_again(replicates)
-        best = self.ask("best")
+        replicates, best = self.ask("replicates"), self.ask("best")
+        # Of trials only those are trained again whose files were lost after their end was decided, and which are yet to be opened.
+        self.train_again(replicates or list(best.values()))
         opened = choose_opened(self.setting.folder, best, replicates)
         self.open_test([base, *opened])
         judged = choose_judged(best, opened)
@@ -72,7 +71,7 @@ class Search:
             self.ask("mark", *missing)
 
     def train_again(self, replicates: Sequence[RunId]) -> None:
-        """Train the replicates that lack it, as many at once as trials; each that ends is said in a line."""
+        """Train the runs that lack it, as many at once as trials; each that ends is said in a line."""
         library: Any = ray  # whose own annotations leave these types open
         task = library.remote(max_retries=self.share.retries)(train_replicate)
         waiting = deque(run for run in replicates if not has_ended(self.setting.folder, run))
@@ -132,11 +131,8 @@ class Search:
             raise RuntimeError(f"Ray Tune ended early: {errors[0]}") from errors[0]
 
     def _config(self, run: RunId) -> dict[str, Any]:
-        """Return the flat config of a run: the base's from the study, any other's as it was trained."""
-        if run.kind == "base":
-            return self.study.trial_config(run, self.setting, {}).flatten()
-        trained = self.setting.folder / run.folder / CONFIG_FILE
-        return TrialConfig.model_validate_json(trained.read_text(encoding="utf-8")).flatten()
+        """Return the flat config of a run: the base's from the study, any other's from its choices, as it was trained."""
+        return self.study.trial_config(run, self.setting, {}).flatten() if run.kind == "base" else self.ask("configure_replicate", run)
 
 
 def refuse_unmeasured(study: Study, base: Path) -> None:

@@ -17,3 +17,5 @@ class Setting:
     tracking_uri: str | None = None  # MLflow's; None in tests that record nothing
     tags: dict[str, str] = field(default_factory=dict[str, str])  # of every run in MLflow
     datasets: dict[str, str] = field(default_factory=dict[str, str])  # data set -> digest
+    model_digest: str = ""  # of the model's content, and of the texts: a run of others is another run
+    texts_digest: str = ""

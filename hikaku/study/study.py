@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import BaseModel, model_validator
 
 from hikaku.study.rules import check_study
 from hikaku.study.sections import StudySections
@@ -65,9 +65,11 @@ class Study(StudySections):
             # Plain text and numbers: this is what Tune, MLflow and the tables hold, by the same names.
             "folder": str(setting.folder / run.folder),
             "model.folder": str(setting.model_folder),
+            "model.digest": setting.model_digest,
             "model.precision": setting.precision,
             "model.activation_checkpointing": training.activation_checkpointing,
             "data.folder": str(setting.data_folder),
+            "data.digest": setting.texts_digest,
             "data.base_result_folder": "" if base else str(setting.folder / self.id.base.folder),
             "budget.tokens": self.budget.tokens,
             "budget.rungs": self.rungs(),
@@ -82,6 +84,16 @@ class Study(StudySections):
         for section in ("optimizer", "schedule", "batch"):
             flat |= {f"{section}.{key}": value for key, value in getattr(training, section).model_dump().items()}
         return TrialConfig.unflatten(flat | dict(choices))  # what was chosen comes last: an ablation may vary even the seed
+
+    def default_of(self, key: str) -> Any:
+        """Return the default of a key of the study by its dotted name; `absent` where it has none."""
+        *path, last = key.split(".")
+        owner: Any = self
+        for part in path:
+            inner: Any = owner
+            owner = getattr(inner, part, None) if isinstance(inner, BaseModel) else inner[int(part) if part.isdecimal() else part]
+        field = type(owner).model_fields.get(last) if isinstance(owner, BaseModel) else None
+        return "absent" if field is None or field.is_required() else field.get_default(call_default_factory=True)
 
     def identity(self, precision: Precision, data_digests: Mapping[str, str], model_digest: str, *, stored: bool = False) -> dict[str, Any]:
         """Return what makes this study this study, as plain data: a run with the same identity resumes it.

@@ -18,7 +18,7 @@ from torch import distributed as dist
 
 from trainables.corpora.language.scripts import SCRIPTS
 from trainables.corpora.tokens.attribution import PARTS, load_attribution
-from trainables.corpora.tokens.folder import Card, Split, load_card, split_folder
+from trainables.corpora.tokens.folder import Card, Split, check_split, split_folder
 from trainables.corpora.tokens.packing import IGNORED
 from trainables.evaluation.classes import ClassSums, find_right, sum_parts, sum_scripts, sum_scripts_by_document
 from trainables.evaluation.documents import COLUMNS
@@ -101,7 +101,7 @@ def evaluate(model: LanguageModel, data_folder: Path, split: Split, *, rows_per_
     A pass computes at most `rows_per_pass` full rows' worth of tokens. In a process group of several workers each takes its share
     of the passes, and every worker returns the whole result. The model's training mode is left as it was.
     """
-    card = load_card(data_folder)
+    card = check_split(data_folder, split)
     training = model.training  # read before it is changed; put back even after an error
     tables: list[pd.DataFrame] = []
     scripts, parts = NO_SCRIPTS, NO_PARTS

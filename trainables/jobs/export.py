@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from trainables.config import Precision, TrialConfig
-from trainables.corpora.tokens.folder import load_card, split_folder
+from trainables.corpora.tokens.folder import check_split, split_folder
 from trainables.corpora.tokens.tokenizer import load_tokenizer
 from trainables.evaluation.nats import measure_tokens, perplexity
 from trainables.group import autocast, device_of_worker
@@ -72,7 +72,7 @@ def compare_export(config: TrialConfig, weights: Path, folder: Path, trial_perpl
     Logits compare the trial's forward pass with the one that whoever loads the folder will make; perplexities are measured alike.
     """
     device, data = device_of_worker(), Path(config.data.folder)
-    places = [split_folder(data, name, "validation") for name in load_card(data).adapted]
+    places = [split_folder(data, name, "validation") for name in check_split(data, "validation").adapted]
     inputs_bt = torch.from_numpy(np.load(places[0] / "inputs.npy")[:ROWS, :COLUMNS].astype(np.int64)).to(device)
     trial = build_model(config, weights).to(device).eval()
     with autocast(config):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from records.files import write_file
-from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
-from records.results import Outcome, Result, load_result, save_result
+from records.files import digest_files, put_aside, write_file
+from records.folders import ASIDE_LOG, CONFIG_FILE, REFERENCE_FILE, RESULT_FILE, SAMPLES_FILE, WEIGHTS_FOLDER
+from records.results import Outcome, Result, claim_result, load_result, read_result, save_result
+from records.sealed import INTACT, DamagedError
 from trainables.config import TrialConfig
 from trainables.evaluation.answers import measure_similarity
 from trainables.evaluation.divergence import save_reference
@@ -25,7 +26,7 @@ SCALED = ("eval/perplexity", "eval/bits_per_character")
 
 def measure_base(config: TrialConfig) -> Result:
     """Measure the untouched model on the validation documents of every set; `result.json` and documents in its folder."""
-    ended = load_result(Path(config.folder))
+    ended = claim_on_every_worker(config)
     if ended is not None:  # measured before an interruption
         return ended
     started = time.time()
@@ -37,13 +38,33 @@ def measure_base(config: TrialConfig) -> Result:
     _, total = count_parameters(model)
     metrics["efficiency/total_parameters"] = float(total)
     facts = read_machine(config) | {"attention": read_attention(model)}
-    result = Result(uid=config.uid, outcome=Outcome.COMPLETED, tokens=0, metrics=metrics, facts=facts, started=started, ended=time.time())
+    result = Result(
+        uid=config.uid,
+        outcome=Outcome.COMPLETED,
+        tokens=0,
+        metrics=metrics,
+        facts=facts,
+        started=started,
+        ended=time.time(),
+        config=config.owner.config,
+    )
     if rank == 0:  # the result comes last: it says that all the rest is there
-        write_documents(Path(config.folder), evaluation.documents)
-        save_reference(model, Path(config.data.folder), Path(config.folder))
-        write_file(Path(config.folder) / CONFIG_FILE, config.model_dump_json(indent=1))
-        save_result(Path(config.folder), result)
+        folder = Path(config.folder)
+        write_documents(folder, evaluation.documents, config.owner.config)
+        save_reference(model, Path(config.data.folder), folder)
+        write_file(folder / CONFIG_FILE, config.model_dump_json(indent=1))
+        result = result.model_copy(update={"files": digest_files(folder, REFERENCE_FILE)})
+        save_result(folder, result)
     return result
+
+
+def claim_on_every_worker(config: TrialConfig) -> Result | None:
+    """Return the result that the run has left; None where there is none, or what was there is not its own and was put aside."""
+    rank, _ = join_group()
+    folder = Path(config.folder)
+    claimed = claim_result(folder, config.owner) if rank == 0 else None
+    barrier()
+    return claimed if rank == 0 else load_result(folder)
 
 
 def measure_scales(config: TrialConfig) -> None:
@@ -85,6 +106,9 @@ def open_test(config: TrialConfig) -> Result:
         return result
     rank, _ = join_group()
     weights = folder / WEIGHTS_FOLDER
+    check_weights(folder, result)
+    if result.tokens and not weights.exists():  # of a run that was trained the base must not stand for it
+        raise DamagedError(f"{weights}: is missing; put it back, or remove {folder / RESULT_FILE} to have {result.uid} trained anew")
     model = build_model(config, weights) if weights.exists() else load_model(Path(config.model.folder), config.model.precision)
     with torch.no_grad(), autocast(config):
         evaluation = evaluate(model.to(device_of_worker()).eval(), Path(config.data.folder), "test")
@@ -94,7 +118,7 @@ def open_test(config: TrialConfig) -> Result:
     measured["test/degradation"] = measured["test/perplexity"] - result.metrics["eval/perplexity"]
     facts = dict(result.facts)
     if rank == 0:
-        write_documents(folder, evaluation.documents)
+        write_documents(folder, evaluation.documents, config.owner.config)
         places = Path(config.model.folder), Path(config.data.folder)
         with torch.no_grad(), autocast(config):
             write_samples(model, *places, folder)
@@ -103,6 +127,7 @@ def open_test(config: TrialConfig) -> Result:
                 measured |= similar
     result = result.model_copy(update={"metrics": result.metrics | measured, "facts": facts})
     if rank == 0:
+        result = result.model_copy(update={"files": result.files | digest_files(folder, SAMPLES_FILE)})
         save_result(folder, result)
     barrier()
     return result
@@ -111,8 +136,23 @@ def open_test(config: TrialConfig) -> Result:
 def read_base(config: TrialConfig) -> dict[str, float] | None:
     """Return the base's metrics, against which retention is measured; None where no base was measured."""
     folder = config.data.base_result_folder
-    result = load_result(Path(folder)) if folder else None
-    return None if result is None else result.metrics
+    result = read_result(Path(folder)) if folder else None
+    if result is None:
+        return None
+    INTACT.check(Path(folder), result.files)  # the reference, which divergence is measured against
+    return result.metrics
+
+
+def check_weights(folder: Path, result: Result) -> None:
+    """Raise DamagedError where the weights that a run left are not those that its result names: the result is put aside with them.
+
+    A result of the format before names none.
+    """
+    try:
+        INTACT.check(folder, {name: digest for name, digest in result.files.items() if name.startswith(f"{WEIGHTS_FOLDER}/")})
+    except DamagedError as error:
+        put_aside(folder / RESULT_FILE, f"has lost its weights: {error}", folder / ASIDE_LOG)
+        raise DamagedError(f"{error}; give the same command again: it trains {result.uid} anew") from None
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import torch
 
 from records.files import build_folder
 from records.folders import WEIGHTS_FOLDER
-from records.results import Outcome, Result, RungReport, load_result
+from records.results import Outcome, Result, RungReport
 from trainables.config import TrialConfig
 from trainables.corpora.tokens.folder import load_card
 from trainables.costs import predict_peak_gib
@@ -21,7 +21,7 @@ from trainables.evaluation.divergence import measure_divergence
 from trainables.evaluation.nats import evaluate
 from trainables.group import broadcast_flag, join_group
 from trainables.jobs.facts import read_attention, read_built
-from trainables.jobs.measurement import call_own_metrics
+from trainables.jobs.measurement import call_own_metrics, claim_on_every_worker
 from trainables.jobs.trial import AnswerDue, CheckpointDue, EndDue, EvaluationDue, StepDue, Trial, Work
 from trainables.models.model import LanguageModel, build_model, count_parameters
 from trainables.randomness import derive_seed, own_random_state
@@ -37,7 +37,7 @@ def run_trial(config: TrialConfig, report: Report) -> Result:
     `report` is called on rank 0 at every rung and answers whether to go on. An interrupted trial is taken up at its newest
     complete checkpoint, and its last report is made again. Raises ValueError where that checkpoint cannot be resumed.
     """
-    ended = load_result(Path(config.folder))
+    ended = claim_on_every_worker(config)
     if ended is not None:
         if ended.rungs:
             _ask(report, ended.rungs[-1])

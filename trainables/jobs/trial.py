@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from records.files import write_file
-from records.folders import CHECKPOINTS_FOLDER, CONFIG_FILE
+from records.files import digest_files, write_file
+from records.folders import CHECKPOINTS_FOLDER, CONFIG_FILE, WEIGHTS_FOLDER
 from records.results import CurvePoint, Outcome, Result, RungReport, save_result
 from trainables.config import TrialConfig
+from trainables.corpora.tokens.folder import TRAIN_FILES, check_texts
 from trainables.evaluation.documents import write_documents
 from trainables.evaluation.nats import Evaluation
 from trainables.group import barrier, join_group
@@ -81,12 +82,17 @@ class Trial:
         if self.rank == 0:
             write_file(self.folder / CONFIG_FILE, config.model_dump_json(indent=1))
         self._checkpoints = Checkpoints(
-            self.folder / CHECKPOINTS_FOLDER, rank=self.rank, keep_best=config.budget.keep_best, barrier=barrier
+            self.folder / CHECKPOINTS_FOLDER,
+            rank=self.rank,
+            keep_best=config.budget.keep_best,
+            barrier=barrier,
+            config=config.owner.config,
         )
         self.resumed = self._checkpoints.newest(world_size=self.world_size, zero_stage=stage)
         self.progress = self.resumed.progress if self.resumed else Progress(world_size=self.world_size, zero_stage=stage)
         self.progress.started = self.progress.started or self.begun
         self._wall_before, self._saved = self.progress.wall_seconds, self.begun
+        check_texts(Path(config.data.folder), TRAIN_FILES)
         self._order = DataOrder(Path(config.data.folder), config.batch, config.seed)
         self.steps = self._order.count_steps(config.budget.tokens)
         self.random_state = RandomState(derive_seed(config.seed, f"dropout/{self.rank}"))
@@ -217,7 +223,7 @@ class Trial:
         result = self._result(end.outcome, end.reason, self._count_costs())
         if self.rank == 0:
             if self._evaluation is not None:
-                write_documents(self.folder, self._evaluation.documents)
+                write_documents(self.folder, self._evaluation.documents, self.config.owner.config)
             save_result(self.folder, result)
             self._checkpoints.drop_states(self.progress.step)
         barrier()
@@ -260,4 +266,6 @@ class Trial:
             facts=self.facts,
             started=self.progress.started,
             ended=time.time(),
+            config=self.config.owner.config,
+            files=digest_files(self.folder, f"{WEIGHTS_FOLDER}/**/*") if outcome is Outcome.COMPLETED else {},
         )

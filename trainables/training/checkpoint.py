@@ -1,6 +1,6 @@
 """Checkpoints of a trial in training: complete or absent, tensors in safetensors, all else JSON, never a pickle.
 
-    <checkpoints>/<step, ten digits>/manifest.json             SHA-256 of every other file; written last
+    <checkpoints>/<step, ten digits>/manifest.json             whose it is, and SHA-256 of every other file; written last
     <checkpoints>/<step, ten digits>/progress.json             a `Progress`
     <checkpoints>/<step, ten digits>/weights/                  the adapter or the model, as the method writes it
     <checkpoints>/<step, ten digits>/worker-<rank>.safetensors optimizer, masters and random state of one worker
@@ -18,11 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from records.files import begin_folder, building_of, digest_file, digest_files, finish_folder, remove_file, remove_folder, sweep, write_file
-from records.folders import WEIGHTS_FOLDER
+from records.files import (
+    begin_folder,
+    building_of,
+    digest_file,
+    digest_files,
+    finish_folder,
+    put_aside,
+    remove_file,
+    remove_folder,
+    sweep,
+    write_file,
+)
+from records.folders import ASIDE_LOG, WEIGHTS_FOLDER
 from records.obstacles import require_room
 from records.refusals import Refusal
 from records.results import CurvePoint, RungReport
+from records.sealed import DamagedError, seal, unseal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,8 +90,10 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one trial. Every worker calls `save`; `barrier` returns when all have come to it."""
 
-    def __init__(self, folder: Path, *, rank: int, keep_best: int, barrier: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, *, rank: int, keep_best: int, barrier: Callable[[], None], config: str = "") -> None:
+        """`config` is the digest of the trial's configuration: a checkpoint of another is not the trial's."""
         self._folder, self._rank, self._keep_best, self._barrier = folder, rank, keep_best, barrier
+        self._config = config
 
     def save(
         self, progress: Progress, tensors: Mapping[str, "Tensor"], numbers: Mapping[str, Any], save_weights: Callable[[Path], None]
@@ -103,21 +117,29 @@ class Checkpoints:
         self._barrier()  # all have written: only now may it be sealed
         if self._rank == 0:
             write_file(building / PROGRESS_FILE, progress.model_dump_json())
-            _seal(building)
+            _seal(building, self._config, digest_files(building))
             finish_folder(place, replaces=True)  # the same step may be there, from before a resume
             self._prune()
         self._barrier()
 
     def newest(self, *, world_size: int, zero_stage: int) -> Checkpoint | None:
-        """Return the newest complete checkpoint, or None; a damaged one is passed over with a warning.
+        """Return the newest checkpoint that can be gone on from, or None. Called on every worker.
 
-        Raises ValueError where it was written by another number of workers or under another ZeRO stage.
+        One that is damaged or is of another configuration is put aside, and the one before it taken. Raises ValueError where it was
+        written by another number of workers or under another ZeRO stage.
         """
+        if self._rank == 0:
+            for folder in reversed(self._all()):
+                strange = _name_strange(folder, self._config)
+                if not strange:
+                    break  # those before it are not needed
+                log.warning("%s %s: going back to the checkpoint before it", folder, strange)
+                put_aside(folder, strange, self._folder.parent / ASIDE_LOG)
+        self._barrier()  # nobody looks for one while it is put aside
         for folder in reversed(self._all()):
             checkpoint = read_checkpoint(folder)
-            if checkpoint is None:
-                log.warning("%s is damaged: going back to the checkpoint before it", folder)
-                continue
+            if checkpoint is None or not (folder / f"worker-{self._rank}.json").exists():
+                continue  # of an ended trial, which keeps weights alone
             found = checkpoint.progress
             if (found.world_size, found.zero_stage) != (world_size, zero_stage):
                 written = f"written with engine.workers {found.world_size} and engine.zero_stage {found.zero_stage}"
@@ -134,12 +156,14 @@ class Checkpoints:
             if int(folder.name) == last_step:
                 remove_folder(folder)
                 continue
-            _seal(folder, without=STATE_FILES)  # first: a checkpoint that lacks files of its manifest would count as damaged
+            manifest = _read_manifest(folder)
+            kept = {name: digest for name, digest in manifest.files.items() if not Path(name).match(STATE_FILES)}
+            _seal(folder, manifest.config, kept)  # first: a checkpoint that lacks files of its manifest would count as damaged
             for file in sorted(folder.glob(STATE_FILES)):
                 remove_file(file)
 
     def _all(self) -> list[Path]:
-        return sorted(path for path in self._folder.glob("[0-9]*") if path.is_dir())
+        return sorted(path for path in self._folder.glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
 
     def _prune(self) -> None:
         *older, _last = self._all()
@@ -151,23 +175,55 @@ class Checkpoints:
                 remove_folder(folder)
 
 
+@dataclass(frozen=True)
+class _Manifest:
+    """What a checkpoint holds."""
+
+    config: str  # digest of the configuration it is of; empty in the format before
+    files: dict[str, str]  # SHA-256 by name
+
+
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the checkpoint, or None where a file is missing or its bytes are not those that were written."""
     try:
-        manifest: dict[str, str] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        if any(digest_file(folder / name) != digest for name, digest in manifest.items()):
-            return None
-        return Checkpoint(folder, Progress.model_validate_json((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        for name, digest in _read_manifest(folder).files.items():
+            if digest_file(folder / name) != digest:
+                return None
+        return Checkpoint(folder, _read_progress(folder))
+    except (OSError, ValueError, DamagedError):
         return None
 
 
+def _name_strange(folder: Path, config: str) -> str:
+    """Return why a checkpoint is not to be used for a configuration; empty where it may be."""
+    if read_checkpoint(folder) is None:
+        return "is damaged"
+    written = _read_manifest(folder).config
+    return "is of another configuration" if written and config and written != config else ""
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    """Raises DamagedError where the manifest is not what was written, or does not cover how far the trial had come."""
+    content = unseal(folder / MANIFEST_FILE)
+    manifest = _Manifest(content["config"], content["files"]) if "files" in content else _Manifest("", content)  # the format before
+    if PROGRESS_FILE not in manifest.files:
+        raise DamagedError(f"{folder / MANIFEST_FILE}: names no {PROGRESS_FILE}")
+    return manifest
+
+
+def _read_progress(folder: Path) -> Progress:
+    return Progress.model_validate_json((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+
+
 def _validation_loss(folder: Path) -> float | None:
-    return Progress.model_validate_json((folder / PROGRESS_FILE).read_text(encoding="utf-8")).validation_loss
+    """Return a checkpoint's validation loss; None where it has none, or can no longer be read."""
+    try:
+        return _read_progress(folder).validation_loss
+    except (OSError, ValueError):
+        return None  # so it is none of the best, and goes
 
 
-def _seal(folder: Path, *, without: str = "") -> None:
-    """Write the manifest, of all files but those that a pattern names: a checkpoint is what its manifest says."""
-    left_out = {path.name for path in folder.glob(without)} if without else set[str]()
-    digests = {name: digest for name, digest in digest_files(folder).items() if name not in left_out | {MANIFEST_FILE}}
-    write_file(folder / MANIFEST_FILE, json.dumps(digests, indent=1))
+def _seal(folder: Path, config: str, digests: Mapping[str, str]) -> None:
+    """Write the manifest: a checkpoint is what its manifest says."""
+    files = {name: digest for name, digest in digests.items() if name != MANIFEST_FILE}
+    write_file(folder / MANIFEST_FILE, seal({"config": config, "files": files}))

@@ -265,7 +265,11 @@ def test_a_key_at_its_default_is_no_part_of_a_stored_identity(good: Path, tmp_pa
     later = whole["training"] | {"added": 1}
     assert describe_change(begun, whole | {"training": later}, stored) is None
     changed = describe_change(begun, whole | {"training": later}, stored | {"training": stored["training"] | {"added": 1}})
-    assert changed == "training.added: its default -> 1"
+    assert changed == "training.added: absent -> 1"
+    other = read_study(good, ["training.zero_stage=2", "pruning.reduction_factor=5"])
+    now, kept = (other.identity("fp32", DIGESTS, "m", stored=kept) for kept in (False, True))
+    expected = {"training.zero_stage: 0 -> 2", "pruning.reduction_factor: 2 -> 5"}
+    assert set(str(describe_change(begun, now, kept, other.default_of)).split("; ")) == expected
     assert describe_change(begun | {"seed": 43}, whole, stored) == "seed: 43 -> 42"
     assert ("zero_stage" in begun["training"]) == (before == "the version before")
 

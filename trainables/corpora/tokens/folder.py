@@ -1,6 +1,6 @@
 """The prepared data folder of a study: texts tokenised and packed once, shared by all trials as memory-mapped arrays.
 
-    <folder>/card.json                        a `Card`: sets, counts, digests, tokenizer
+    <folder>/card.json                        a `Card`, sealed: sets, counts, digests, tokenizer
     <folder>/train_inputs.npy                 int32 [blocks, sequence_length], packed documents, padded with 0 at the end
     <folder>/train_targets.npy                int32 [blocks, sequence_length], -100 where nothing is learnt: prompts and padding
     <folder>/train_positions.npy              int32 [blocks, sequence_length], from 0 in every document, or piece of one
@@ -16,14 +16,20 @@ token), as context, and then the document's own tokens, all predicted; longer on
 the last token before. In the packed blocks the end-of-text token is learnt too.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from records.files import write_file
+from records.sealed import INTACT, DamagedError, seal, unseal
 from records.section import Section
 
+AGAIN = "give the same command again: the texts are put aside and made tokens anew"
+
 Split = Literal["validation", "test"]
+SPLIT_FILES = ("inputs.npy", "targets.npy", "rows.npy", "documents.parquet", "attribution.npz")
 CARD_FILE = "card.json"
 TRAIN_FILES = ("train_inputs.npy", "train_targets.npy", "train_positions.npy")  # in the order of `packing.Blocks`
 
@@ -60,6 +66,7 @@ class Card(Section):
     tokenizer_digest: str
     request: str = Field(description="digest of all that the folder was made from")
     sets: dict[str, SetCard]
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of every other file, by its name; empty in the format before")
 
     @property
     def adapted(self) -> tuple[str, ...]:
@@ -78,8 +85,40 @@ class Card(Section):
 
 
 def load_card(folder: Path) -> Card:
-    """Return the folder's card. Raises FileNotFoundError where the folder was not prepared."""
-    return Card.model_validate_json((folder / CARD_FILE).read_text(encoding="utf-8"))
+    """Return the folder's card. Raises FileNotFoundError where the folder was not prepared.
+
+    Raises DamagedError where the card is not what was written.
+    """
+    try:
+        return Card.model_validate(unseal(folder / CARD_FILE))
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {AGAIN}") from None
+    except ValidationError:
+        raise DamagedError(f"{folder / CARD_FILE}: holds no card of texts; {AGAIN}") from None
+
+
+def save_card(folder: Path, card: Card) -> None:
+    """Write the folder's card, complete or absent."""
+    write_file(folder / CARD_FILE, seal(card.model_dump(mode="json")))
+
+
+def check_texts(folder: Path, names: Iterable[str] = ()) -> Card:
+    """Return the folder's card once its files are those that were written: all, or those that are named.
+
+    A process reads each file once for it, at some 1 to 2 GB/s. Raises DamagedError, in one line that says what to do. A card of the format
+    before names no files, whose state then is not known.
+    """
+    card, chosen = load_card(folder), set(names)
+    try:
+        INTACT.check(folder, {name: digest for name, digest in card.files.items() if not chosen or name in chosen})
+    except DamagedError as error:
+        raise DamagedError(f"{error}; {AGAIN}") from None
+    return card
+
+
+def check_split(folder: Path, split: Split) -> Card:
+    """Return the folder's card once the files of a split of every set are those that were written; see `check_texts`."""
+    return check_texts(folder, [f"{name}/{split}/{file}" for name in load_card(folder).sets for file in SPLIT_FILES])
 
 
 def split_folder(folder: Path, name: str, split: Split | Literal["train"]) -> Path:

@@ -6,11 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records.files import build_folder, hold_place, write_file
+from records.files import build_folder, digest_files, hold_place, put_aside
+from records.folders import ASIDE_LOG
 from records.refusals import Refusal
+from records.sealed import DamagedError
 from trainables.corpora.duplicates import find_overlap
 from trainables.corpora.sources import DataSet, SplitName, Texts, is_here, read_texts
-from trainables.corpora.tokens.folder import CARD_FILE, TRAIN_FILES, Card, SetCard, Split, SplitCounts, load_card, split_folder
+from trainables.corpora.tokens.folder import (
+    CARD_FILE,
+    TRAIN_FILES,
+    Card,
+    SetCard,
+    Split,
+    SplitCounts,
+    check_texts,
+    load_card,
+    save_card,
+    split_folder,
+)
 from trainables.corpora.tokens.tokenizer import Encoded, Tokenizer, encode_splits, load_text_tokenizer
 
 EVALUATED: tuple[Split, ...] = ("validation", "test")
@@ -55,26 +68,77 @@ def prepare_data(  # noqa: PLR0913
 ) -> Card:
     """Write the prepared folder, complete or absent, and return its card; a folder that is already there is only checked.
 
-    `progress` is called with the name and the card of each set; `replace` makes a folder anew that was prepared from something else. Raises
-    ValueError for texts that cannot be read, sets of which none is adapted to, a tokenizer without a token that ends a text, or,
-    unless it is replaced, such a folder.
+    One whose files are not what was written is put aside, and made anew. `progress` is called with the name and the card of each set;
+    `replace` makes a folder anew that was prepared from something else. Raises ValueError for texts that cannot be read, sets of which
+    none is adapted to, a tokenizer without a token that ends a text, or, unless it is replaced, such a folder.
     """
     if not any(data_set.role == "adapt" for data_set in sets.values()):
         raise Refusal("data", fault="no set has role adapt", allowed="at least one, which is trained and judged on")
     # Read even where the folder is there: only the texts themselves say whether it was made from them.
     request = _Request(sets, _read_all(sets), load_text_tokenizer(model_folder), sequence_length)
+    log = destination.parent / ASIDE_LOG
     with hold_place(destination):  # whoever asks at the same time waits for the one that prepares
-        if (destination / CARD_FILE).exists():
-            card = load_card(destination)
-            if card.request == request.digest:
+        before = _read_present(destination, log)
+        if before is not None:
+            card, is_whole = before
+            if card.request == request.digest and is_whole:
                 return card
-            if not replace:
+            if card.request != request.digest and not replace:
                 other = "other texts, another tokenizer or another sequence length"
                 raise ValueError(f"{destination}: was prepared from {other}; remove it first")
         with build_folder(destination, replaces=replace) as building:
             card = _write_folder(building, request, progress or (lambda name, card: None))
-            write_file(building / CARD_FILE, card.model_dump_json(indent=1))
+            save_card(building, card)
+            if before is not None and before[0].request == card.request and not replace:
+                _refuse_other_tokens(destination, before[0], card)
     return card
+
+
+def _read_present(folder: Path, log: Path) -> tuple[Card, bool] | None:
+    """Return the card of a folder that was prepared, and whether its files are there as they were written; else they are put aside.
+
+    None where there is no card, or none that can be read.
+    """
+    if not (folder / CARD_FILE).exists():
+        return None
+    card: Card | None = None
+    try:
+        card = load_card(folder)
+        check_texts(folder)
+        if card.files:
+            return card, True
+        return _take_over(folder, card), True
+    except DamagedError as error:
+        put_aside(folder, str(error).partition(";")[0].removeprefix(f"{folder}: "), log)
+        return None if card is None else (card, False)
+
+
+def _take_over(folder: Path, card: Card) -> Card:
+    """Return a card of the format before, written anew with the digests of its files as they are now; only the blocks' was known."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in TRAIN_FILES:
+        try:
+            digest.update(np.load(folder / name, allow_pickle=False).tobytes())
+        except (OSError, ValueError, EOFError):
+            raise DamagedError(f"{folder / name}: is no array") from None
+    if digest.hexdigest() != card.train_digest:
+        raise DamagedError(f"{folder / TRAIN_FILES[0]}: is not what was written")
+    card = card.model_copy(update={"files": _digest_files(folder)})
+    save_card(folder, card)
+    return card
+
+
+def _digest_files(folder: Path) -> dict[str, str]:
+    return {name: digest for name, digest in digest_files(folder).items() if name != CARD_FILE}
+
+
+def _refuse_other_tokens(folder: Path, before: Card, now: Card) -> None:
+    """Raise Refusal where tokens made anew are not those that trials were trained on."""
+    if now.train_digest != before.train_digest:
+        fault = "the texts were put aside, and the tokens made anew differ from those that trials were trained on"
+        raise Refusal(place=str(folder), fault=fault, allowed="the version of hikaku that began the study, or a new name for it")
 
 
 def _read_all(sets: Mapping[str, DataSet]) -> dict[str, Texts]:
@@ -122,7 +186,8 @@ def _write_folder(folder: Path, request: _Request, progress: Progress) -> Card:
         training += chosen.get("train", [])
         progress(name, cards[name])
     packed = _write_blocks(folder, training, length)
-    return Card(sequence_length=length, tokenizer_digest=tokenizer.digest, request=request.digest, sets=cards, **packed)
+    card = Card(sequence_length=length, tokenizer_digest=tokenizer.digest, request=request.digest, sets=cards, **packed)
+    return card.model_copy(update={"files": _digest_files(folder)})
 
 
 def _fill_card(data_set: DataSet, texts: Texts, chosen: Mapping[SplitName, Sequence[Encoded]]) -> SetCard:

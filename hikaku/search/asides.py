@@ -1,0 +1,63 @@
+"""What lies in the folders of a study's runs and is damaged or not theirs: put aside before it is used, and told in a line each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from hikaku.search.standing import Standing
+from hikaku.search.trial_store import choices_of, owner_of
+from hikaku.study.setting import Setting
+from hikaku.study.study import Study
+from records.folders import ASIDE_LOG, BASE_FOLDER, TRIALS_FOLDER
+from records.refusals import Refusal
+from records.results import Owner, claim_result
+from records.run_id import RunId
+
+
+def own_of(study: Study, setting: Setting, run: RunId, trial: FrozenTrial | None) -> Owner | None:
+    """Return whose a run's result must be; None of a trial that was not given its choices yet, which so has none.
+
+    `trial` is the run's own or its finalist's, None of the base. Raises Refusal where the store of trials says that the trial was begun
+    with another configuration.
+    """
+    choices = {} if trial is None else choices_of(trial)
+    if choices is None:
+        return None
+    owner = study.trial_config(run, setting, choices).owner
+    stored = owner_of(trial) if trial is not None and run.kind == "trial" else None
+    if stored is not None and stored != owner.config:
+        fault = "the store of trials has it with another configuration"
+        raise Refusal(str(run), fault=fault, allowed="the store with which this state folder was begun")
+    return owner
+
+
+def claim_results(standing: Standing, setting: Setting) -> None:
+    """Put aside every result of a study's runs that is damaged or another run's. The study's folder is held."""
+    study, trials = standing.study, standing.trials()
+    for run in (study.id.base, *trials, *standing.replicates()):
+        owner = own_of(study, setting, run, None if run.kind == "base" else trials[run.finalist])
+        if owner is not None:
+            claim_result(setting.folder / run.folder, owner)
+
+
+class AsideLines:
+    """The lines of what was put aside in a study's folder, each told once, from the time when this is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told = {path: len(lines) for path, lines in self._read()}
+
+    def new(self) -> list[str]:
+        """Return the lines that came since the last call."""
+        found: list[str] = []
+        for path, lines in self._read():
+            found += lines[self._told.get(path, 0) :]
+            self._told[path] = len(lines)
+        return found
+
+    def _read(self) -> Iterator[tuple[Path, list[str]]]:
+        patterns = (ASIDE_LOG, f"{BASE_FOLDER}/{ASIDE_LOG}", f"{TRIALS_FOLDER}/*/*/{ASIDE_LOG}", f"{TRIALS_FOLDER}/*/*/seed-*/{ASIDE_LOG}")
+        for pattern in patterns:
+            for path in sorted(self._folder.glob(pattern)):
+                yield path, path.read_text(encoding="utf-8").splitlines()
