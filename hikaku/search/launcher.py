@@ -20,6 +20,7 @@ from hikaku.search.cluster import check_address, check_machines, count_concurren
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
+from hikaku.search.retries import reopen_failed
 from hikaku.search.standing import RankCorrelation, Standing, read_standing, refuse_other_workers
 from hikaku.search.tuning import Search, is_measured
 from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_identity
@@ -63,18 +64,21 @@ class StudySummary:
         return 130 if self.interrupted else 0 if self.best else 1
 
 
-def run_study(study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None) -> StudySummary:
+def run_study(
+    study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, retry_failed: bool = False
+) -> StudySummary:
     """Return the summary of a study after running, or resuming, it to its end.
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
-    terminal). Raises ValueError, in one line, when the study cannot run here,
-    was begun with another configuration, or is being run by another process; Obstacle, in one line, when a disk, a right or a store
-    stops it; RuntimeError when the base or the test split cannot be measured, or Ray itself fails.
+    terminal); `retry_failed` has trials and replicates that failed, and neither diverged nor ran out of memory, tried again.
+    Raises ValueError, in one line, when the study cannot run here, was begun with another configuration, or is being run by another
+    process; Obstacle, in one line, when a disk, a right or a store stops it; RuntimeError when the base or the test split cannot be
+    measured, or Ray itself fails.
     """
     folder = state_root(state) / study.name
     say = say or LiveTable.say
     with lock_study(study, folder), contextlib.ExitStack() as stack:
-        launch = Launch(study, folder, address, say, stack)
+        launch = Launch(study, folder, address, say, stack, retry_failed=retry_failed)
         try:
             return launch.run()
         except Exception as error:
@@ -99,6 +103,7 @@ class Launch:
     say: Say
     stack: contextlib.ExitStack  # holds the cluster open
     wording: Wording = field(default_factory=read_wording)
+    retry_failed: bool = False
     _share: Share | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +120,9 @@ class Launch:
 
     def _run(self) -> StudySummary:
         setting = self._prepare()
+        if self.retry_failed:
+            again = reopen_failed(self.study, self.folder)
+            self.say(self.wording("search.launcher.retried", study=self.study.name, count=len(again), runs=", ".join(map(str, again))))
         standing = read_standing(self.study, self.folder)
         if not standing.is_done():
             refuse_other_workers(standing, self.folder)

@@ -14,13 +14,13 @@ unusable (infeasible, out_of_memory, diverged) carries a constraint that is not 
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hikaku.study.study import Study
@@ -46,7 +46,7 @@ AnyTrial = FrozenTrial | Trial  # as stored when it was read, or attached to the
 # -- where the trials lie --------------------------------------------------------------------------------------
 
 
-def open_storage(study: Study, folder: Path) -> BaseStorage:
+def open_storage(study: Study, folder: Path) -> RDBStorage:
     """Return the storage of a study's trials: its own URL, or a database in the state folder, created when absent.
 
     The caller holds the referee's lock.
@@ -67,6 +67,28 @@ def _create_schema(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()  # the last connection writes the log back and removes it
+
+
+def reopen_trials(study: Study, folder: Path, runs: Iterable[RunId]) -> None:
+    """Make ended trials running again, with their choices and rungs, all of them or none; the caller holds the referee's lock.
+
+    Optuna itself lets nobody change an ended trial, and would have it tried again under another number: here a trial's number is its
+    seed, its folder and its run in MLflow.
+    """
+    storage = open_storage(study, folder)
+    forget = (
+        "DELETE FROM trial_user_attributes WHERE trial_id = :id AND key IN ('ending', 'outcome')",
+        "DELETE FROM trial_system_attributes WHERE trial_id = :id AND key LIKE 'constraints%'",
+        "DELETE FROM trial_values WHERE trial_id = :id",
+        "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :id",
+    )
+    with storage.engine.begin() as connection:  # one transaction
+        for run in runs:
+            optuna_id = storage.get_study_id_from_name(name_optuna_study(study, run.arm))
+            trial_id = storage.get_trial_id_from_study_id_trial_number(optuna_id, run.number)
+            for statement in forget:
+                connection.execute(sqlalchemy.text(statement), {"id": trial_id})
+    storage.engine.dispose()
 
 
 def name_optuna_study(study: Study, arm: str) -> str:
