@@ -4,7 +4,7 @@ import math
 from typing import Any, cast
 
 from analysis.labels import capitalize, label_outcome, name_method
-from analysis.statistics.difference import LEVEL
+from analysis.statistics.difference import LEVEL, Difference
 from analysis.statistics.edges import FEW_TRIALS, Edge
 from analysis.statistics.finalists import PROVISIONAL
 from analysis.statistics.fronts import BlindSpot
@@ -26,12 +26,15 @@ def tell_verdict(verdict: Verdict, wording: Wording) -> str:
         second=second,
         change=_tell_change(difference.ratio, wording),
         documents=f"{difference.documents:,}",
+        sources=_tell_sources(difference, wording),
         seeds=wording("guidance.verdict.one_seed" if difference.seeds == 1 else "guidance.verdict.seeds", seeds=difference.seeds),
     )
     lost = [wording("guidance.verdict.lost", runs=", ".join(verdict.lost))] if verdict.lost else []
-    if not difference.is_known:
-        why = wording("guidance.verdict.unknown_seeds" if difference.seeds == 1 else "guidance.verdict.unknown_documents")
-        return " ".join([measured, why, *lost])
+    if difference.doubt is not None:
+        effective = f"{difference.effective_sources:.1f}"
+        return " ".join(
+            [measured, wording(f"guidance.verdict.doubt.{difference.doubt}", effective=effective, seeds=difference.seeds), *lost]
+        )
     low, high = difference.ratio_interval
     sure = wording(
         "guidance.verdict.sure",
@@ -52,6 +55,16 @@ def tell_verdict(verdict: Verdict, wording: Wording) -> str:
     )
     few = [wording("guidance.verdict.provisional", seeds=FEW_SEEDS, documents=FEW_DOCUMENTS)] if verdict.is_provisional else []
     return " ".join([measured, sure, judged, enough, *few, *lost])
+
+
+def tell_limits(verdict: Verdict, wording: Wording) -> tuple[str, ...]:
+    """Return what the verdict's interval does not cover: documents that may share a source, and seeds that seldom collapse."""
+    difference = verdict.difference
+    if not difference.is_judged:
+        return ()
+    unseen = 1 - (1 - difference.level) ** (1 / difference.seeds)  # the rate at which no seed of so many collapses in 5 % of studies
+    seeds = wording("guidance.verdict.limit.seeds", seeds=difference.seeds, rate=f"{unseen:.0%}")
+    return (seeds,) if difference.sources is not None else (wording("guidance.verdict.limit.sources"), seeds)
 
 
 def tell_edge(edge: Edge, study: str, wording: Wording) -> str:
@@ -135,6 +148,13 @@ def _write(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"[{', '.join(map(_write, cast('list[Any]', value)))}]" if isinstance(value, list) else f"{value:g}"
+
+
+def _tell_sources(difference: Difference, wording: Wording) -> str:
+    """Return from how many sources the documents come, and how many of one size weigh as these; empty where each is its own."""
+    if difference.sources is None or difference.sources == difference.documents:
+        return ""
+    return wording("guidance.verdict.sources", sources=f"{difference.sources:,}", effective=f"{difference.effective_sources:.1f}")
 
 
 def _tell_change(ratio: float, wording: Wording) -> str:

@@ -4,6 +4,7 @@ Documents and seeds are crossed random effects: another study would draw other d
 table [documents, seeds] or on many at once [..., documents, seeds]. Derivation and measured coverage: docs/statistics.md.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from scipy import stats
 
 Numbers = NDArray[np.float64]
 
+APART = 0.01  # chance that a seed is told to lie apart where all are alike
 FLOOR = 0.75  # where noise alone varies, a floor of 1 covers up to 97.4 % and one of 0.5 down to 92.6 %
 
 
@@ -100,6 +102,33 @@ def estimate(differences: Numbers, tokens: Numbers) -> Crossed:
         of_seeds=np.maximum(squares["seeds"] - squares["error"], 0.0) / documents,
         of_errors=squares["error"],
     )
+
+
+def sum_by_source(differences: Numbers, tokens: Numbers, sources: NDArray[np.intp]) -> tuple[Numbers, Numbers]:
+    """Return differences [..., sources, seeds] and tokens [..., sources], summed over the documents of each source.
+
+    `sources` [documents] numbers the source of each document from 0. Documents of one file or book share what makes them hard, so they
+    are not drawn independently; their sources are, as far as anyone knows. The mean is the same either way.
+    """
+    belongs = np.eye(int(sources.max()) + 1)[sources]  # [documents, sources]
+    return np.einsum("...ds,dc->...cs", differences, belongs), tokens @ belongs
+
+
+def find_seed_apart(by_seed: Numbers) -> int | None:
+    """Return which of a mean's values by seed [seeds] lies apart from the others beyond chance; None where none does.
+
+    Each is compared with the mean of the others by Student's t for one more value, at 1 % over all seeds (Bonferroni). With fewer than
+    four seeds none can be told.
+    """
+    seeds = len(by_seed)
+    if seeds < 4:
+        return None
+    others = np.array([np.delete(by_seed, place) for place in range(seeds)])
+    spread = others.std(axis=1, ddof=1) * math.sqrt(1 + 1 / (seeds - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = np.where(spread > 0, np.abs(by_seed - others.mean(axis=1)) / spread, 0.0)
+    farthest = int(distances.argmax())
+    return farthest if distances[farthest] > stats.t.ppf(1 - APART / 2 / seeds, seeds - 2) else None
 
 
 def _influences(differences: Numbers, tokens: Numbers) -> tuple[Numbers, Numbers, Numbers]:

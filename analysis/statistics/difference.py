@@ -1,7 +1,7 @@
 """Two methods on the same documents with the same seeds: how far apart they are, as a whole and by class of text."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.crossed import Numbers, adjust_holm, estimate
+from analysis.statistics.crossed import Numbers, adjust_holm, estimate, find_seed_apart, sum_by_source
 from analysis.statistics.finalists import Finalist
 from records.documents import read_table
 from records.folders import DOCUMENTS_FILE
 from records.refusals import Refusal
 from records.runs import StudyRuns
 
+Doubt = Literal["one_seed", "one_document", "few_sources", "one_source", "seed_apart"]  # why chance cannot be told from difference
 ClassDecision = Literal["first_better", "second_better", "no_difference", "no_verdict"]
 
 LEVEL = 0.95  # of intervals
 MARGIN = 0.05  # of perplexity: what a cheaper method may lose
 BY_SCRIPT = "nats/"  # columns of nats by script begin so
+FEWEST_SOURCES = 3.5  # effective ones: with fewer the interval holds the truth too seldom (docs/statistics.md, known worlds)
+LARGEST_SHARE = 0.25  # of the tokens that one source may have: with more it is its own measure of chance
 SHARED = ["set", "document", "tokens"]  # columns in which all runs on the same documents agree
 
 
@@ -28,7 +31,8 @@ SHARED = ["set", "document", "tokens"]  # columns in which all runs on the same 
 class Pairs:
     """Two finalists measured on the same documents with the same seeds.
 
-    `documents` has a row per document (set, role, document, stratum, tokens, …); `first` and `second` hold nats [documents, seeds].
+    `documents` has a row per document (set, role, document, stratum, tokens, …, and source where the runs kept it); `first` and `second`
+    hold nats [documents, seeds].
     `scripts` holds the same by script, of the nats on a script's characters, where the runs kept them; their numbers of characters are in
     the columns `characters/<script>` of `documents`. `lost` names the replicates that have no part in the pairs: they, or their like of
     the other method, did not complete.
@@ -48,6 +52,13 @@ class Pairs:
         return replace(self, documents=self.documents[rows], first=self.first[rows], second=self.second[rows], scripts=scripts)
 
     @property
+    def sources(self) -> Sequence[str] | None:
+        """Return the source of each document, of sets with the same names of files apart; None where the runs did not keep it."""
+        if "source" not in self.documents or self.documents["source"].isna().any():
+            return None
+        return (self.documents["set"] + "/" + self.documents["source"]).tolist()
+
+    @property
     def adapted(self) -> "Pairs":
         """Return the pairs of the documents that were adapted to: the verdict's."""
         return self.select((self.documents["role"] == "adapt").to_numpy())
@@ -62,6 +73,9 @@ class Difference:
     `of_documents`, `of_seeds` and `of_errors` are the standard deviations that make it up.
     What one seed or one document cannot tell is NaN.
     `better_documents` is the share of documents that the first, over all seeds, predicts better; a tie counts half.
+    `sources` is how many files or articles the documents come from, None where the runs did not keep it and each document stands for
+    itself; `effective_sources` is 1 / Σ h², h a source's share of the tokens: how many equally long ones would weigh as these do.
+    `doubt` is why no verdict can rest on it, None where one can.
     """
 
     documents: int
@@ -81,11 +95,19 @@ class Difference:
     better_documents: float
     level: float = LEVEL
     margin: float = MARGIN
+    sources: int | None = None
+    effective_sources: float = math.inf
+    doubt: Doubt | None = None
 
     @property
     def is_known(self) -> bool:
         """Return whether chance can be told from difference at all."""
         return math.isfinite(self.standard_error)
+
+    @property
+    def is_judged(self) -> bool:
+        """Return whether a verdict may rest on it."""
+        return self.doubt is None
 
     @property
     def ratio(self) -> float:
@@ -114,25 +136,41 @@ class ClassDifference:
     @property
     def decision(self) -> ClassDecision:
         """Return which method is shown to be better on this class, with all classes taken into account."""
-        if not self.difference.is_known:
+        if not self.difference.is_judged:
             return "no_verdict"
         if self.adjusted_p >= 1 - self.difference.level:
             return "no_difference"
         return "first_better" if self.difference.mean < 0 else "second_better"
 
 
-def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, level: float = LEVEL, margin: float = MARGIN) -> Difference:
+def measure_difference(  # noqa: PLR0913
+    first: Numbers,
+    second: Numbers,
+    tokens: Numbers,
+    sources: Sequence[str] | None = None,
+    *,
+    level: float = LEVEL,
+    margin: float = MARGIN,
+) -> Difference:
     """Return the difference of nats [documents, seeds] on documents of so many tokens [documents]; documents without tokens are left out.
 
-    Raises ValueError when no document has tokens.
+    `sources` [documents] names the file or article of each. Mean, interval and p are those of the sources' sums, since documents of one
+    source are not independent; effect size and its parts are of single documents. Raises ValueError when no document has tokens.
     """
     has_tokens = tokens > 0
     apart, weights = first[has_tokens] - second[has_tokens], tokens[has_tokens]
     if not len(weights):
         raise Refusal("documents", fault="none has a token that was measured", allowed="at least one")
-    estimated = estimate(apart, weights)
+    single = estimate(apart, weights)
+    if sources is None:
+        estimated, by_source = single, weights
+    else:
+        _, numbers = np.unique(np.asarray(sources, dtype=str)[has_tokens], return_inverse=True)
+        summed, by_source = sum_by_source(apart, weights, numbers)
+        estimated = estimate(summed, by_source)
     low, high = estimated.interval(level)
     sums: Numbers = apart.sum(axis=1)
+    shares = by_source / by_source.sum()
     return Difference(
         documents=apart.shape[0],
         seeds=apart.shape[1],
@@ -144,14 +182,36 @@ def measure_difference(first: Numbers, second: Numbers, tokens: Numbers, *, leve
         high=float(high),
         p_value=float(estimated.p_value()),
         p_inferior=float(estimated.p_value_below(math.log1p(margin))),
-        effect_size=float(estimated.effect_size),
-        of_documents=float(np.sqrt(estimated.of_documents)),
-        of_seeds=float(np.sqrt(estimated.of_seeds)),
-        of_errors=float(np.sqrt(estimated.of_errors)),
+        effect_size=float(single.effect_size),
+        of_documents=float(np.sqrt(single.of_documents)),
+        of_seeds=float(np.sqrt(single.of_seeds)),
+        of_errors=float(np.sqrt(single.of_errors)),
         better_documents=float((sums < 0).mean() + (sums == 0).mean() / 2),
         level=level,
         margin=margin,
+        sources=None if sources is None else len(by_source),
+        effective_sources=float(1 / (shares**2).sum()),
+        doubt=find_doubt(apart, weights, shares),
     )
+
+
+def find_doubt(apart: Numbers, tokens: Numbers, shares: Numbers) -> Doubt | None:
+    """Return why no verdict can rest on differences [documents, seeds]; None where one can. `shares` [sources] are of all tokens.
+
+    With one seed or one document nothing is known of chance. With fewer than four sources of one size, or one that has more than a quarter
+    of the tokens (more than twice its due where there are few), the interval does not hold what it promises; nor does a mean mean much
+    of which one seed lies apart, as after a collapse.
+    """
+    documents, seeds = apart.shape
+    if seeds < 2:
+        return "one_seed"
+    if documents < 2:
+        return "one_document"
+    if 1 / (shares**2).sum() < FEWEST_SOURCES:
+        return "one_source" if shares.max() > 2 / max(len(shares), FEWEST_SOURCES) else "few_sources"
+    if shares.max() > max(LARGEST_SHARE, 2 / len(shares)):
+        return "one_source"
+    return "seed_apart" if find_seed_apart(apart.sum(axis=0) / tokens.sum()) is not None else None
 
 
 def compare_classes(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> tuple[ClassDifference, ...]:
@@ -197,17 +257,17 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
     return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in kept}, lost)
 
 
-def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers]:
-    return pairs.first, pairs.second, pairs.documents["tokens"].to_numpy(dtype=np.float64)
+def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers, Sequence[str] | None]:
+    return pairs.first, pairs.second, pairs.documents["tokens"].to_numpy(dtype=np.float64), pairs.sources
 
 
-def _classes(pairs: Pairs) -> Iterator[tuple[str, str, tuple[Numbers, Numbers, Numbers]]]:
+def _classes(pairs: Pairs) -> Iterator[tuple[str, str, tuple[Numbers, Numbers, Numbers, Sequence[str] | None]]]:
     """Yield kind, name and what was measured of every class that has anything to measure."""
     adapted, sets, roles = pairs.adapted, pairs.documents["set"], pairs.documents["role"]
     for script, nats in adapted.scripts.items():
         characters = adapted.documents[f"characters/{script}"].to_numpy(dtype=np.float64)
         if characters.any():
-            yield "script", script, (*nats, characters)
+            yield "script", script, (*nats, characters, adapted.sources)
     for stratum in sorted(set(adapted.documents["stratum"]) - {""}):
         yield "stratum", stratum, _measured(adapted.select((adapted.documents["stratum"] == stratum).to_numpy()))
     for role in ("domain", "retain"):

@@ -20,7 +20,9 @@ class Verdict:
 
     @property
     def better(self) -> str | None:
-        """Return the method that is shown to be better: the interval lies on one side of 0."""
+        """Return the method that is shown to be better: the interval lies on one side of 0, and nothing speaks against it."""
+        if not self.difference.is_judged:
+            return None
         if self.difference.high < 0:
             return self.methods[0]
         return self.methods[1] if self.difference.low > 0 else None
@@ -28,16 +30,16 @@ class Verdict:
     @property
     def is_non_inferior(self) -> bool | None:
         """Return whether the first is shown to be worse by less than the margin, one-sided at half of 1 - level; None where unknown."""
-        return self.difference.p_inferior < (1 - self.difference.level) / 2 if self.difference.is_known else None
+        return self.difference.p_inferior < (1 - self.difference.level) / 2 if self.difference.is_judged else None
 
     @property
     def decision(self) -> Decision:
         """Return what may be said.
 
         "non_inferior" where no difference is shown and the first is at worst within the margin, "inconclusive" where neither can be
-        said, "no_verdict" where seeds or documents do not let chance be told from difference.
+        said, "no_verdict" where seeds or documents do not let chance be told from difference (`Difference.doubt`).
         """
-        if not self.difference.is_known:
+        if not self.difference.is_judged:
             return "no_verdict"
         if self.better is not None:
             return "first_better" if self.better == self.methods[0] else "second_better"
@@ -45,8 +47,8 @@ class Verdict:
 
     @property
     def is_provisional(self) -> bool:
-        """Return whether there are fewer seeds or documents than the statistics are proved for."""
-        return self.difference.is_known and (self.difference.seeds < FEW_SEEDS or self.difference.documents < FEW_DOCUMENTS)
+        """Return whether there are fewer seeds, or effective documents, than the statistics are proved for."""
+        return self.difference.is_judged and (self.difference.seeds < FEW_SEEDS or self.difference.effective_sources < FEW_DOCUMENTS)
 
 
 def judge(pairs: Pairs, *, level: float = LEVEL, margin: float = MARGIN) -> Verdict:

@@ -261,12 +261,11 @@ class Launch:
 
 def tell_correlation(correlation: RankCorrelation, wording: Wording) -> str:
     """Return how well a rung ranked an arm's trials, in a line."""
-    spearman = correlation.spearman
     return wording(
         "search.launcher.correlation",
         arm=correlation.arm,
         tokens=f"{correlation.tokens:,}",
-        value=wording("search.launcher.too_few") if spearman is None else f"{spearman:.2f}",
+        value=f"{correlation.spearman:.2f}",
         trials=correlation.trials,
     )
 

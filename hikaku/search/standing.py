@@ -19,6 +19,8 @@ from records.refusals import Refusal
 from records.results import Outcome, TrialStatus, load_result
 from records.run_id import RunId
 
+FEWEST = 5  # completed trials: with four even a perfect order comes by chance once in 24
+
 
 @dataclass(frozen=True)
 class RankCorrelation:
@@ -27,7 +29,7 @@ class RankCorrelation:
     arm: str
     tokens: int
     trials: int
-    spearman: float | None  # None with fewer than three completed trials, or when all values are equal
+    spearman: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,10 @@ def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "m
 
 
 def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int]) -> list[RankCorrelation]:
-    """Return each rung's Spearman correlation with the final value, over the completed trials, which alone have one."""
+    """Return each rung's Spearman correlation with the final value, over the completed trials, which alone have one.
+
+    A rung that fewer than five of them have, or at which all are equal, is left out: nothing could be told.
+    """
     from scipy import stats
 
     library: Any = stats
@@ -117,7 +122,6 @@ def correlate_rungs(arm: str, trials: Iterable[FrozenTrial], rungs: Sequence[int
             if rung is not None and rung.value is not None and ending is not None and ending.values is not None:
                 early.append(rung.value)
                 final.append(ending.values[0])
-        is_ranked = len(early) > 2 and len(set(early)) > 1 and len(set(final)) > 1
-        spearman = float(library.spearmanr(early, final).statistic) if is_ranked else None
-        correlations.append(RankCorrelation(arm, tokens, len(early), spearman))
+        if len(early) >= FEWEST and len(set(early)) > 1 and len(set(final)) > 1:
+            correlations.append(RankCorrelation(arm, tokens, len(early), float(library.spearmanr(early, final).statistic)))
     return correlations

@@ -1,7 +1,8 @@
 """The table of measured documents of a run, from which every later statistic is made.
 
-One row per document: set, split, document (its id), stratum, nats (their sum, float64), tokens, characters, bytes (of UTF-8), and
-right_characters, those of which every token was the likeliest; and by script nats/<script> and characters/<script>.
+One row per document: set, split, document (its id), source (the file, article or book it is a part of, else its id; missing where the
+texts were prepared before that was kept), stratum, nats (their sum, float64), tokens, characters, bytes (of UTF-8), and right_characters,
+those of which every token was the likeliest; and by script nats/<script> and characters/<script>.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from records.sealed import DamagedError
 from trainables.corpora.language.scripts import SCRIPTS
 
 COLUMNS = (
-    *("set", "split", "document", "stratum", "nats", "tokens", "characters", "bytes", "right_characters"),
+    *("set", "split", "document", "source", "stratum", "nats", "tokens", "characters", "bytes", "right_characters"),
     *(f"{sum_}/{script}" for sum_ in ("nats", "characters") for script in SCRIPTS),
 )
 

@@ -8,11 +8,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pyarrow import parquet  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 from torch import distributed as dist
 
@@ -26,6 +28,7 @@ from trainables.models.loss import token_nats
 from trainables.models.model import LanguageModel
 
 Pass = tuple[NDArray[np.intp], int]  # rows that are computed together, and the columns that the longest of them fills
+_PARQUET: Any = parquet
 NO_SCRIPTS = ClassSums(*np.zeros((4, len(SCRIPTS))))
 NO_PARTS = ClassSums(*np.zeros((4, len(PARTS))))
 
@@ -145,8 +148,10 @@ def measure_tokens(model: LanguageModel, folder: Path, rows_per_pass: int = 8) -
 
 def _sum_documents(data_folder: Path, name: str, split: Split, nats: NDArray[np.float64], right: NDArray[np.bool_]) -> pd.DataFrame:
     """Return a row per document from nats [tokens] and whether each character is right [characters]."""
-    columns = ["id", "tokens", "characters", "bytes", "stratum"]
-    table = pd.read_parquet(split_folder(data_folder, name, split) / "documents.parquet", engine="pyarrow", columns=columns)
+    path = split_folder(data_folder, name, split) / "documents.parquet"
+    columns = ["id", "source", "tokens", "characters", "bytes", "stratum"]
+    held = set(_PARQUET.read_schema(path).names)  # texts that were prepared before their sources were kept have none
+    table = pd.read_parquet(path, engine="pyarrow", columns=[column for column in columns if column in held])
     count = len(table)
     document_of_token = np.repeat(np.arange(count), table["tokens"])
     document_of_character = np.repeat(np.arange(count), table["characters"])

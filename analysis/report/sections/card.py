@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.findings import Findings
 from analysis.guidance.card import tell_basis, tell_condition, tell_tier, tell_tiers_basis
 from analysis.guidance.questions import answer_questions
-from analysis.guidance.sentences import tell_edge, tell_thin_arm, tell_verdict
+from analysis.guidance.sentences import tell_edge, tell_limits, tell_thin_arm, tell_verdict
 from analysis.labels import Cell, capitalize, label_side, name_method, name_unit
 from analysis.report.document import Block, Leaning, Leanings, Paragraph, Points, Section
 from analysis.report.sections.measures import name_columns
@@ -24,6 +24,7 @@ def verdict(findings: Findings, wording: Wording) -> Section | None:
     if findings.verdict is not None:
         blocks += [Paragraph(_headline(findings.verdict, wording), "verdict"), Paragraph(tell_verdict(findings.verdict, wording))]
     limits = (
+        *(tell_limits(findings.verdict, wording) if findings.verdict else ()),
         *(tell_edge(edge, findings.runs.name, wording) for edge in findings.edges),
         *(tell_thin_arm(arm, completed, wording) for arm, completed in findings.thin_arms.items()),
     )

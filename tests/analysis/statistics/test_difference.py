@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.guidance.sentences import tell_verdict
+from analysis.guidance.sentences import tell_limits, tell_verdict
 from analysis.statistics.crossed import adjust_holm
 from analysis.statistics.difference import Difference, compare_classes, compare_pairs, measure_difference, read_pairs
 from analysis.statistics.finalists import find_finalists
@@ -246,9 +246,66 @@ def test_the_sentence_holds_the_numbers_and_says_when_it_is_provisional() -> Non
     sentence = tell_verdict(Verdict(("lora", "full"), MEASURED), WORDING)
     assert sentence.startswith("On 200 test documents, 5 seeds, LoRA's perplexity is 2.0% higher than full fine-tuning's.")
     assert "The 95% interval is −1.0% to +4.1% (p = 0.200, effect size 0.10)." in sentence
-    for few in (replace(MEASURED, seeds=3), replace(MEASURED, documents=49)):
+    for few in (replace(MEASURED, seeds=3), replace(MEASURED, effective_sources=49.9)):
         sentence = tell_verdict(Verdict(("lora", "full"), few), WORDING)
-        assert sentence.endswith("This is provisional: it rests on fewer than 5 seeds or 50 documents.")
+        assert "This is provisional: it rests on fewer than 5 seeds, or on documents that weigh as fewer than 50 independent" in sentence
+    assert not Verdict(("lora", "full"), replace(MEASURED, documents=20, effective_sources=50.0)).is_provisional
+
+
+def draw_nothing(seed: int, sources: int, each: int) -> tuple[Difference, Difference]:
+    """Return what is said of a true nothing on documents of which `each` share what makes them hard: with their sources, and without."""
+    random, documents = np.random.default_rng(seed), sources * each
+    shared = np.repeat(random.normal(0, 0.05, (sources, 1)), each, axis=0)
+    nats = 200 * (shared + random.normal(0, 0.02, (1, 5)) + random.normal(0, 0.05, (documents, 5)))
+    names = [f"file{place // each}" for place in range(documents)]
+    tokens = np.full(documents, 200.0)
+    return measure_difference(nats, 0 * nats, tokens, names), measure_difference(nats, 0 * nats, tokens)
+
+
+def test_documents_of_one_file_are_not_counted_as_independent() -> None:
+    pairs = [draw_nothing(seed, sources=20, each=10) for seed in range(300)]
+    with_sources, without = (np.mean([found.low > 0 or found.high < 0 for found in side]) for side in zip(*pairs, strict=True))
+    assert with_sources <= 0.08
+    assert without >= 0.12
+    known, blind = pairs[0]
+    assert known.mean == pytest.approx(blind.mean)
+    assert known.effect_size == blind.effect_size, "of one document with one seed, whatever its source"
+    assert (known.documents, known.sources, known.effective_sources) == (200, 20, pytest.approx(20))
+    verdict = Verdict(("lora", "full"), known)
+    assert verdict.is_provisional
+    assert "On 200 test documents from 20 files or articles, which weigh as 20.0 of one size, 5 seeds" in tell_verdict(verdict, WORDING)
+    assert "may" not in tell_limits(verdict, WORDING)[0]
+    assert tell_limits(Verdict(("lora", "full"), blind), WORDING)[0].startswith("The runs did not keep which documents share a file")
+
+
+@pytest.mark.parametrize(
+    ("sources", "each", "largest", "doubt"),
+    [(2, 25, 1.0, "few_sources"), (50, 1, 40.0, "one_source"), (20, 5, 30.0, "one_source"), (4, 10, 1.0, None), (50, 1, 1.0, None)],
+)
+def test_too_few_sources_or_one_that_decides_give_no_verdict_and_say_why(
+    sources: int, each: int, largest: float, doubt: str | None
+) -> None:
+    random, documents = np.random.default_rng(3), sources * each
+    tokens = np.full(documents, 200.0)
+    tokens[0] *= largest
+    nats = tokens[:, None] * (0.5 + random.normal(0, 0.02, (documents, 5)))
+    found = measure_difference(nats, 0 * nats, tokens, [f"file{place // each}" for place in range(documents)])
+    assert found.doubt == doubt
+    verdict = Verdict(("lora", "full"), found)
+    assert verdict.decision == ("no_verdict" if doubt else "second_better")
+    assert verdict.is_non_inferior is (None if doubt else False)
+    assert ("There is no verdict: " in tell_verdict(verdict, WORDING)) == bool(doubt)
+
+
+def test_a_seed_that_collapsed_gives_no_verdict_and_one_that_did_not_says_what_may_go_unseen() -> None:
+    nats = 200 * (0.05 + np.random.default_rng(2).normal(0, 0.01, (60, 5)) + np.array([0.0, 0.004, -0.004, 0.002, -0.002]))
+    collapsed = nats + 200 * np.array([0.0, 0.0, 3.0, 0.0, 0.0])
+    verdict = Verdict(("lora", "full"), measure_difference(collapsed, 0 * nats, np.full(60, 200.0)))
+    assert (verdict.decision, verdict.difference.doubt) == ("no_verdict", "seed_apart")
+    assert "one of the 5 seeds lies apart" in tell_verdict(verdict, WORDING)
+    whole = Verdict(("lora", "full"), measure_difference(nats, 0 * nats, np.full(60, 200.0)))
+    assert whole.decision == "second_better"
+    assert "up to 45% of trainings could have gone unseen" in tell_limits(whole, WORDING)[-1]
 
 
 def test_interval_and_non_inferiority_agree_and_equal_scipys() -> None:

@@ -17,7 +17,7 @@ from analysis.report.sections import card, classes, difference, sensitivity, tra
 from analysis.report.sections import claims as claims_section
 from analysis.statistics import conditions, edges, tiers
 from analysis.statistics.comparison import FIGURES
-from analysis.statistics.difference import ClassDecision
+from analysis.statistics.difference import ClassDecision, Doubt
 from analysis.statistics.importance import EVALUATORS
 from analysis.statistics.sensitivity import Shape
 from analysis.statistics.verdict import Decision
@@ -78,6 +78,7 @@ def vocabulary() -> Mapping[str, set[str]]:
         "guidance.edge.name.{}": [name.rpartition(".")[2] for name in edges.SEARCHED],
         "guidance.card.tiers_note.{}": list(get_args(tiers.Basis)),
         "guidance.knee.{}": list(get_args(Shape)),
+        "guidance.verdict.doubt.{}": list(get_args(Doubt)),
         "labels.better.{}": ["minimize", "maximize"],
         "labels.class.{}": [name for names in CLASSES.values() for name in names],
         "labels.definition.{}": [metric.name for metric in METRICS],

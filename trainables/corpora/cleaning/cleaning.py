@@ -197,7 +197,8 @@ def _read_file(file: Path, label: str, preparation: Preparation, account: Accoun
             _refuse(item, preparation, account)
         else:
             # The reader's ids begin with the file's path on this machine; the folder must be the same wherever it is made.
-            yield replace(item, id=label + item.id.removeprefix(str(file)))
+            cut_from = label + item.cut_from.removeprefix(str(file)) if item.cut_from.startswith(str(file)) else item.cut_from
+            yield replace(item, id=label + item.id.removeprefix(str(file)), cut_from=cut_from)
     account.changes += texts.changes  # complete only now that every document was taken
 
 
@@ -280,7 +281,8 @@ def _make_rows(entry: Kept, pairs: Mapping[str, Sequence[Pair]] | None, origin: 
     about = title | dict(origin)  # the keys' order is the file's, and so counts in the card's digest
     if pairs is None:
         prompt = {"prompt": document.prompt} if document.prompt else {}
-        yield {"id": document.id} | prompt | {"text": document.text} | about
+        whole = {"cut_from": document.cut_from} if document.cut_from not in ("", document.title) else {}  # a title says it already
+        yield {"id": document.id} | prompt | {"text": document.text} | whole | about
         return
     for number, pair in enumerate(pairs[document.id], start=1):
         place = {"article": document.id, "kind": pair.kind, "section": pair.section, "characters": list(pair.span)}

@@ -10,7 +10,8 @@ from typing import NamedTuple
 class Document:
     """One text and where it stands: `id` is unique within its set. The text is trained and measured; a prompt is only given before it.
 
-    `title` is what its source calls it, where it says so, `line` where it begins in its file; neither is part of the content.
+    `title` is what its source calls it, where it says so, `line` where it begins in its file, `cut_from` the file, article or book that
+    it is a part of, empty where it is the whole; none of them is part of the content.
     """
 
     id: str
@@ -18,6 +19,12 @@ class Document:
     prompt: str = ""
     title: str = ""
     line: int = 1
+    cut_from: str = ""
+
+    @property
+    def source(self) -> str:
+        """Return what documents must share to be parts of one whole: such are not independent of one another."""
+        return self.cut_from or self.id
 
     @property
     def digest(self) -> str:

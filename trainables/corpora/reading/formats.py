@@ -20,7 +20,7 @@ from records.refusals import Refusal
 from trainables.corpora.reading.aozora import is_aozora, read_work
 from trainables.corpora.reading.document import Document, Fault, Malformed
 from trainables.corpora.reading.encodings import AUTO, decode, describe, detect_encoding
-from trainables.corpora.reading.rows import find_title, read_row
+from trainables.corpora.reading.rows import find_title, find_whole, read_row
 
 Format = Literal["auto", "text", "jsonl", "csv", "parquet", "aozora"]
 Unit = Literal["file", "paragraph", "line"]  # what one document of a plain text is
@@ -179,7 +179,7 @@ def _never_empty(path: Path, documents: Iterator[Document | Malformed]) -> Itera
 def _cut(path: Path, numbered: Numbered, reading: Reading, title: str = "") -> Iterator[Document | Malformed]:
     """Yield the documents that a text's lines are: all together, its paragraphs, or each line."""
     if reading.documents == "file":
-        yield _join(path, numbered, str(path), title)
+        yield _join(path, numbered, str(path), title, whole=True)
         return
     part: list[tuple[int, Line]] = []
     for pair in [*numbered, (0, "")]:  # a blank line at the end closes the last paragraph
@@ -187,18 +187,18 @@ def _cut(path: Path, numbered: Numbered, reading: Reading, title: str = "") -> I
         if not blank:
             part.append(pair)
         if part and (blank or reading.documents == "line"):
-            yield _join(path, part, f"{path}:{part[0][0]}", title)
+            yield _join(path, part, f"{path}:{part[0][0]}", title, whole=False)
             part = []
 
 
-def _join(path: Path, numbered: Numbered, name: str, title: str) -> Document | Malformed:
+def _join(path: Path, numbered: Numbered, name: str, title: str, *, whole: bool) -> Document | Malformed:
     for number, line in numbered:  # one bad line spoils its document: what stood there is not known
         if isinstance(line, Fault):
             return Malformed(path, number, *line)
     text = "\n".join(line for _, line in numbered if isinstance(line, str)).strip("\n")
     if not text.strip():
         return Malformed(path, 1, "empty", "the file has no text")
-    return Document(name, text, title=title, line=numbered[0][0])
+    return Document(name, text, title=title, line=numbered[0][0], cut_from="" if whole else str(path))
 
 
 def _read_aozora(path: Path, lines: Sequence[Line], reading: Reading, changes: Counter[str]) -> Iterator[Document | Malformed]:
@@ -302,4 +302,4 @@ def _make_document(path: Path, number: int, row: dict[str, Any], reading: Readin
     content = read_row(row, reading.text_field, reading.prompt_field)
     if isinstance(content, Fault):
         return Malformed(path, number, *content)
-    return Document(f"{path}:{number}", *content, title=find_title(row), line=number)
+    return Document(f"{path}:{number}", *content, title=find_title(row), line=number, cut_from=find_whole(row))

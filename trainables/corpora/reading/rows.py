@@ -9,6 +9,7 @@ from trainables.corpora.reading.document import Fault
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # (prompt, text) by the names that data sets use; the first pair that a row has counts.
+WHOLES = ("cut_from", "article", "document_id", "doc_id")  # as `hikaku prepare` writes it, then by the names that data sets use
 PAIRS = (("question", "answer"), ("question", "ground_truths"), ("input", "output"), ("prompt", "completion"), ("prompt", "text"))
 
 
@@ -38,6 +39,12 @@ def find_title(row: Mapping[str, Any]) -> str:
     within = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
     titles = (row.get("title"), within.get("title"))
     return next((title for title in titles if isinstance(title, str)), "")
+
+
+def find_whole(row: Mapping[str, Any]) -> str:
+    """Return the file, article or book that a row says its text was cut from, else its title; empty where it says neither."""
+    named = (row.get(name) for name in WHOLES)
+    return next((str(whole) for whole in named if isinstance(whole, str | int) and str(whole)), find_title(row))
 
 
 def _read_fields(row: Mapping[str, Any], text_field: str, prompt_field: str | None) -> tuple[str, str] | Fault:

@@ -7,7 +7,7 @@
     <folder>/<set>/<split>/inputs.npy         int32 [rows, sequence_length], right-padded with 0
     <folder>/<set>/<split>/targets.npy        int32 [rows, sequence_length], -100 in prompts and where padded
     <folder>/<set>/<split>/rows.npy           int32 [rows], the document each row belongs to
-    <folder>/<set>/<split>/documents.parquet  id, tokens, characters, bytes, stratum, prompt (as written), text: one row a document
+    <folder>/<set>/<split>/documents.parquet  id, source, tokens, characters, bytes, stratum, prompt (as written), text: one row a document
     <folder>/<set>/<split>/attribution.npz    which characters and words the targets cover: `trainables/corpora/tokens/attribution.py`
     <folder>/<set>/train/documents.parquet    the same columns without stratum
 

@@ -227,6 +227,7 @@ def _write_documents(folder: Path, chosen: Sequence[Encoded], *, with_stratum: b
     table = pd.DataFrame(
         {
             "id": [encoded.document.id for encoded in chosen],
+            "source": [encoded.document.source for encoded in chosen],
             "tokens": [len(encoded.tokens) for encoded in chosen],
             "characters": [len(encoded.document.text) for encoded in chosen],
             "bytes": [len(encoded.document.text.encode()) for encoded in chosen],

@@ -145,6 +145,23 @@ def test_preparing_again_gives_the_same_folder_and_other_texts_are_refused(tmp_p
     assert {path.name: path.read_bytes() for path in (tmp_path / "clean").iterdir()} == before
 
 
+def test_paragraphs_keep_the_file_they_were_cut_from_wherever_it_lay(tmp_path: Path) -> None:
+    written: list[list[str]] = []
+    for place in ("here", "there"):
+        folder = tmp_path / place / "novels"
+        folder.mkdir(parents=True)
+        for name in "ab":
+            text = "\n\n".join(draw_texts(8, seed=ord(name)))
+            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+        prepare_folder({"novels": folder}, tmp_path / place / "clean", Preparation(reading=Reading(documents="paragraph")), {})
+        rows = _rows(tmp_path / place / "clean")
+        assert all(row["id"].startswith(f"{row['cut_from']}:") for row in rows)
+        written.append(sorted({row["cut_from"] for row in rows}))
+    assert written == [["novels/a.txt", "novels/b.txt"]] * 2
+    texts = read_texts(DataSet(role="adapt", path=str(tmp_path / "here" / "clean")))
+    assert {document.source for split in texts.splits.values() for document in split} == {"novels/a.txt", "novels/b.txt"}
+
+
 def test_every_document_is_accounted_for(tmp_path: Path) -> None:
     texts = [*PROSE, PROSE[0], PROSE[1].replace("雨の日", "雪の日"), "短い。", "Only English letters stand in this line.", "か\u3099ﾊﾟ" * 12]
     write_jsonl(tmp_path / "a.jsonl", [*texts, "".join(PROSE)])

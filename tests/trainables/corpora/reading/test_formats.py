@@ -13,7 +13,7 @@ import pytest
 
 from trainables.corpora.reading.document import Document, Fault, Malformed
 from trainables.corpora.reading.formats import Reading, TextFile, open_texts
-from trainables.corpora.reading.rows import find_title, read_row
+from trainables.corpora.reading.rows import find_title, find_whole, read_row
 
 ROWS = [{"text": f'第{place}の文書。\n二行目、"引用"。', "title": f"題{place}"} for place in range(4)]
 TURNS = [{"role": "user", "content": "こんにちは"}, {"role": "assistant", "content": "はい"}]
@@ -90,6 +90,32 @@ def test_texts_are_decoded_and_their_line_ends_counted(tmp_path: Path, encoding:
 )
 def test_a_row_is_read_by_the_usual_names(row: dict[str, Any], text: str, prompt: str) -> None:
     assert read_row(row) == (text, prompt)
+
+
+@pytest.mark.parametrize(
+    ("documents", "sources"), [("file", ["novel.txt"]), ("paragraph", ["novel.txt", "novel.txt"]), ("line", ["novel.txt"] * 3)]
+)
+def test_parts_of_a_file_name_the_file_as_their_source(tmp_path: Path, documents: str, sources: list[str]) -> None:
+    (tmp_path / "novel.txt").write_text("一行目。\n二行目。\n\n三行目。\n", encoding="utf-8")
+    parts = _documents(tmp_path / "novel.txt", documents=documents)
+    assert [Path(part.source).name for part in parts] == sources
+    assert len({part.id for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize(
+    ("row", "whole"),
+    [
+        ({"text": "文。", "title": "題", "article": "wiki:7"}, "wiki:7"),
+        ({"text": "文。", "cut_from": "novels/a.txt", "article": "b"}, "novels/a.txt"),
+        ({"text": "文。", "doc_id": 12}, "12"),
+        ({"text": "文。", "meta": {"title": "題"}}, "題"),
+        ({"text": "文。"}, ""),
+    ],
+)
+def test_a_row_names_the_whole_that_it_was_cut_from(row: dict[str, Any], whole: str) -> None:
+    assert find_whole(row) == whole
+    alone = Document("rows.jsonl:3", "文。", cut_from=whole)
+    assert alone.source == (whole or "rows.jsonl:3")
 
 
 def test_fields_that_are_named_come_first() -> None:

@@ -117,6 +117,7 @@ def test_the_folder_holds_the_texts_and_their_counts(tmp_path: Path, model: Path
             table = pd.read_parquet(folder / "documents.parquet")
             texts = [document.text for document in read.splits[split]]
             assert table["text"].tolist() == texts
+            assert table["source"].tolist() == table["id"].tolist(), "rows that name no whole are wholes themselves"
             assert table["characters"].tolist() == [len(text) for text in texts]
             assert table["bytes"].tolist() == table["tokens"].tolist() == [len(text.encode()) for text in texts]
             _, targets, owners = (np.load(folder / f"{array}.npy", mmap_mode="r") for array in ("inputs", "targets", "rows"))
