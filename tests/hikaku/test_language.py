@@ -108,7 +108,7 @@ def test_the_end_of_a_study(tmp_path: Path) -> None:
         save_result(tmp_path / run.folder, result)
     lines = [line for runs in ([one], [one, other]) for line in answer_lines(tmp_path, base, {"lora": runs})]
     lines += [tell_correlation(RankCorrelation("lora", 100, 5, 0.5), read_wording())]
-    assert len(lines) == 8
+    assert len(lines) == 7
     assert find_prose("\n".join(lines), ["test/perplexity", "efficiency/evaluation_share", "lora"]) == []
 
 
