@@ -46,6 +46,7 @@ docs: setup  ## write the generated pages of docs/
 benchmarks: setup  ## measure this machine and write every measured table of docs/; takes long, and needs a machine that does nothing else
 	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/evaluation.py --write docs/benchmarks.md
+	$(BIN)/python benchmarks/samplers.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/known_worlds.py --write docs/statistics.md
 
 clean:  ## remove the environment and what tools left behind
