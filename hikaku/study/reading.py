@@ -56,12 +56,30 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def _check_here(study: Study) -> None:
-    """Refuse what no trial would measure on the devices that the study asks for, or that are here; a launch asks the device itself."""
+    """Refuse what this machine shows to be wrong: a database it cannot open, a metric that the study's devices do not measure."""
+    if study.storage is not None:
+        _check_database(study.storage)
     if not any(definition_of(metric).needs for _, metric in judged_metrics(study)):
         return
     asked = study.resources.gpus_per_worker
     on_gpu = has_gpus() if asked == "auto" else asked > 0
     check_device(study, on_gpu=on_gpu, has_energy_meter=asked != "auto" or find_spec("pynvml") is not None)
+
+
+def _check_database(storage: str) -> None:
+    """Refuse a database for which nothing is installed, and one in a folder that is not there."""
+    import sqlalchemy.exc
+
+    url = sqlalchemy.make_url(storage)
+    try:
+        url.get_dialect().import_dbapi()
+    except sqlalchemy.exc.NoSuchModuleError:
+        raise Refusal("storage", repr(url.drivername), "a database that SQLAlchemy knows, e.g. sqlite or postgresql+psycopg") from None
+    except ImportError as error:
+        missing = str(error.name).partition(".")[0]
+        raise Refusal("storage", f"{url.drivername!r}, for which {missing} is not installed", f"pip install {missing}") from None
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
+        raise Refusal("storage", repr(storage), f"a file in a folder that exists; {Path(url.database).parent} does not")
 
 
 def study_schema() -> dict[str, Any]:

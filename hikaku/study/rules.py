@@ -28,7 +28,7 @@ ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Preci
 def check_study(study: StudySections) -> None:
     """Check every rule in turn. Raises Refusal for the first that is broken."""
     rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
-    for rule in (*rules, check_objectives, check_constraints, check_weights, check_samplers, check_grids):
+    for rule in (*rules, check_objectives, check_constraints, check_weights, check_samplers, check_grids, check_storage):
         rule(study)
 
 
@@ -161,6 +161,27 @@ def check_grids(study: StudySections) -> None:
             raise refusal.below(f"arms.{arm_name}.space") from None
         if size < study.budget.trials:
             raise Refusal("budget.trials", study.budget.trials, f"at most {size}, the configurations in the grid of arm {arm_name}")
+
+
+def check_storage(study: StudySections) -> None:
+    """Trials are kept in a database that is where its URL says, and still there when the study is taken up."""
+    if study.storage is None:
+        return
+    import sqlalchemy.exc
+
+    allowed = "a database's URL: sqlite:////folder/file.db (four slashes: an absolute path), or postgresql+psycopg://user@host/name"
+    try:
+        url = sqlalchemy.make_url(study.storage)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise Refusal("storage", repr(study.storage), allowed) from None
+    if url.get_backend_name() != "sqlite":
+        return
+    if url.database in (None, "", ":memory:"):
+        raise Refusal("storage", f"{study.storage!r}, which ends with its process", allowed)
+    if "?" in study.storage:  # which a path with a question mark becomes: the database would lie elsewhere
+        raise Refusal("storage", f"{study.storage!r}, of which what follows the ? is no part of the path", "a path without ?")
+    if not url.database.startswith("/"):
+        raise Refusal("storage", f"{study.storage!r}, relative to wherever a process runs", allowed)
 
 
 def check_device(study: StudySections, *, on_gpu: bool, has_energy_meter: bool) -> None:

@@ -213,7 +213,7 @@ def identity_of(path: Path, *overrides: str, digests: dict[str, str] = DIGESTS) 
         "resources.concurrent_trials=3",
         "resources={workers: 4, cpus_per_worker: 2}",
         "tracking.uri=http://x",
-        "storage=sqlite:///x",
+        "storage=sqlite:////tmp/x",
         "description=new",
     ],
 )
