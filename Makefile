@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PROCESSES ?= 2
 
-.PHONY: help setup quickstart test check format docs proofs benchmarks clean
+.PHONY: help setup quickstart test check format docs proofs faults benchmarks clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,10 @@ test: setup  ## run the tests, two files at a time; PROCESSES=0 for one after an
 
 proofs: setup  ## run the long proofs: kills, resumption, real inputs
 	$(BIN)/python -m pytest -m proof --timeout=3600 tests
+
+faults: setup  ## damage studies, fill their disk: each script prints a JSON line with what failed
+	$(BIN)/python -m tests.faults.mutations
+	$(BIN)/python -m tests.faults.disk_full
 
 check: setup  ## lint, types and the direction of imports
 	$(BIN)/ruff check .

@@ -87,8 +87,9 @@ class ArmStudies:
 
     def keep_owner(self, run: RunId, config: str) -> None:
         """Keep the digest of a running trial's configuration, once."""
-        if owner_of(self.frozen(run)) is None:
-            write_owner(self._attach(run), config)
+        trial_id = self._trial_id(run)
+        if owner_of(self._storage.get_trial(trial_id)) is None:
+            write_owner(self._storage, trial_id, config)
 
     def _make_sampler(self, arm: str, number: int) -> BaseSampler:
         """Return the arm's sampler, made anew so that its draws depend on the stored history and on no process's past.

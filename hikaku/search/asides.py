@@ -9,10 +9,13 @@ from hikaku.search.standing import Standing
 from hikaku.search.trial_store import choices_of, owner_of
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
-from records.folders import ASIDE_LOG, BASE_FOLDER, TRIALS_FOLDER
+from records.documents import read_table
+from records.files import put_aside
+from records.folders import ASIDE_LOG, BASE_FOLDER, DOCUMENTS_FILE, RESULT_FILE, TRIALS_FOLDER
 from records.refusals import Refusal
 from records.results import Owner, claim_result
 from records.run_id import RunId
+from records.sealed import DamagedError
 
 
 def own_of(study: Study, setting: Setting, run: RunId, trial: FrozenTrial | None) -> Owner | None:
@@ -34,11 +37,25 @@ def own_of(study: Study, setting: Setting, run: RunId, trial: FrozenTrial | None
 
 def claim_results(standing: Standing, setting: Setting) -> None:
     """Put aside every result of a study's runs that is damaged or another run's. The study's folder is held."""
-    study, trials = standing.study, standing.trials()
-    for run in (study.id.base, *trials, *standing.replicates()):
-        owner = own_of(study, setting, run, None if run.kind == "base" else trials[run.finalist])
-        if owner is not None:
-            claim_result(setting.folder / run.folder, owner)
+    study, trials, replicates = standing.study, standing.trials(), standing.replicates()
+    open_ones = (run for run, trial in trials.items() if not trial.state.is_finished())
+    judged = {study.id.base, *open_ones, *standing.best().values(), *replicates}  # which are done again where they lack something
+    for run in (study.id.base, *trials, *replicates):
+        owner, folder = own_of(study, setting, run, None if run.kind == "base" else trials[run.finalist]), setting.folder / run.folder
+        if owner is not None and claim_result(folder, owner) is not None:
+            _claim_documents(folder, owner, is_judged=run in judged)
+
+
+def _claim_documents(folder: Path, owner: Owner, *, is_judged: bool) -> None:
+    """Put aside a run's table of documents that is damaged or another run's, and the result of one that is judged by it."""
+    path, log = folder / DOCUMENTS_FILE, folder / ASIDE_LOG
+    try:
+        if path.exists():
+            read_table(path, owner.config)
+    except DamagedError as error:
+        put_aside(path, str(error).removeprefix(f"{path}: "), log)
+        if is_judged:
+            put_aside(folder / RESULT_FILE, "has lost its documents", log)
 
 
 class AsideLines:

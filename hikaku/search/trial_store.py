@@ -20,7 +20,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hikaku.study.study import Study
@@ -149,9 +149,9 @@ def owner_of(trial: AnyTrial) -> str | None:
     return trial.user_attrs.get(_CONFIG)
 
 
-def write_owner(trial: Trial, config: str) -> None:
+def write_owner(storage: BaseStorage, trial_id: int, config: str) -> None:
     """Keep the digest of the trial's configuration."""
-    trial.set_user_attr(_CONFIG, config)
+    storage.set_trial_user_attr(trial_id, _CONFIG, config)
 
 
 def rung_of(trial: AnyTrial, tokens: int) -> Rung | None:
