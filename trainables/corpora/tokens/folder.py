@@ -105,7 +105,7 @@ def save_card(folder: Path, card: Card) -> None:
 def check_texts(folder: Path, names: Iterable[str] = ()) -> Card:
     """Return the folder's card once its files are those that were written: all, or those that are named.
 
-    A process reads each file once for it, at some 1 to 2 GB/s. Raises DamagedError, in one line that says what to do. A card of the format
+    A process reads each file once for it, at about 1 GB/s. Raises DamagedError, in one line that says what to do. A card of the format
     before names no files, whose state then is not known.
     """
     card, chosen = load_card(folder), set(names)
