@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
 from records.refusals import Refusal
+from records.results import load_result
 from records.run_id import RunId
+from records.sealed import INTACT, DamagedError
 from trainables.config import TrialConfig
 from trainables.models.source import WEIGHTS, check_model_folder, digest_model
 
@@ -73,8 +75,23 @@ def find_model(name: str, state: Path) -> SavedModel:
     weights = trial / WEIGHTS_FOLDER
     if run.kind != "base" and not any(weights.glob(WEIGHTS)):
         raise Refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
+    _refuse_damage(name, trial, config)
     check_model_folder(Path(config.model.folder))
     return SavedModel(name, Path(config.model.folder), config, None if run.kind == "base" else weights)
+
+
+def _refuse_damage(name: str, trial: Path, config: TrialConfig) -> None:
+    """Raise Refusal where configuration or weights are not those that the run's result names; one of the format before names none."""
+    result = load_result(trial)
+    if result is None:
+        return
+    if result.config and result.config != config.owner.config:
+        got = f"{name}, whose {trial / CONFIG_FILE} is of another configuration than its result"
+        raise Refusal("MODEL_OR_TRIAL", got, "a trial as it was trained")
+    try:
+        INTACT.check(trial, {file: digest for file, digest in result.files.items() if file.startswith(f"{WEIGHTS_FOLDER}/")})
+    except DamagedError as error:
+        raise Refusal("MODEL_OR_TRIAL", f"{name}: {error}", "weights as they were trained") from None
 
 
 def _read_uid(name: str) -> RunId | None:

@@ -52,6 +52,10 @@ class LiveTable:
         """Print one line for people."""
         Console(file=sys.stdout, highlight=False, soft_wrap=True).print(line, markup=False)
 
+    def note(self, line: str) -> None:
+        """Print one line for people above the table."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def update(self, rows: Sequence[TrialStatus]) -> None:
         """Show the trials as they are now."""
         if self._live:

@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from analysis.text.wording import read_wording
 from hikaku.search.closing import join_samples, log_opening
 from hikaku.search.finalists import choose_judged, choose_opened, has_ended
 from hikaku.search.progress import LiveTable, describe_replicate
@@ -119,12 +120,15 @@ class Search:
         errors: list[Exception] = []
         thread = threading.Thread(target=_fit, args=(tuner, errors), name="tuner", daemon=True)
         thread.start()
+        halted = ""
         with LiveTable(self.study) as table:
             while thread.is_alive():
                 table.update(self.ask("snapshot"))
+                if not halted and (halted := self.ask("obstacle")):
+                    table.note(read_wording()("search.tuning.halted", study=self.study.name, obstacle=halted))
                 thread.join(REFRESH)
             table.update(self.ask("snapshot"))
-        halted = self.ask("obstacle")
+        halted = halted or self.ask("obstacle")
         if halted:
             raise Obstacle(halted)
         if errors:

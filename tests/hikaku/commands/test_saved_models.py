@@ -1,6 +1,7 @@
 """`hikaku evaluate` on a model folder and on a trial: the same code, each with its own weights; what is wrong is one line."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import torch
 
 from hikaku import cli
 from hikaku.commands.saved_models import find_model
+from records.files import digest_files
 from records.folders import CONFIG_FILE, WEIGHTS_FOLDER
+from records.refusals import Refusal
+from records.results import Outcome, Result, save_result
 from records.run_id import RunId
 from tests.support.texts import write_byte_model
 from tests.support.tiny import make_config
+from trainables.config import TrialConfig
 from trainables.models.model import build_model
 
 METHODS: dict[str, dict[str, Any]] = {"lora": {"name": "lora", "rank": 4, "alpha": 8.0}, "sft": {"name": "full"}}
@@ -109,3 +114,21 @@ def test_what_is_wrong_is_one_line(kind: str, root: Path, run: Any, monkeypatch:
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert told in err
+
+
+def test_weights_and_configuration_that_are_not_the_runs_own_are_refused(root: Path, tmp_path: Path) -> None:
+    trial = tmp_path / "state" / "tiny" / "trials" / "lora" / "0"
+    shutil.copytree(root / "state" / "tiny" / "trials" / "lora" / "0", trial)
+    config = TrialConfig.model_validate_json((trial / "config.json").read_text())
+    result = Result(uid="tiny/lora/0", outcome=Outcome.COMPLETED, tokens=9, metrics={}, started=1, ended=2, config=config.owner.config)
+    save_result(trial, result.model_copy(update={"files": digest_files(trial, "weights/**/*")}))
+    assert find_model("tiny/lora/0", tmp_path / "state").config == config
+    (weights,) = (trial / "weights").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(Refusal, match=f"{weights.name}: is not what was written; allowed: weights as they were trained"):
+        find_model("tiny/lora/0", tmp_path / "state")
+    (trial / "config.json").write_text(config.model_copy(update={"seed": 77}).model_dump_json())
+    with pytest.raises(Refusal, match=r"config\.json is of another configuration than its result"):
+        find_model("tiny/lora/0", tmp_path / "state")
