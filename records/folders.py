@@ -21,6 +21,7 @@
       config.json                   a `trainables.config.TrialConfig`
       result.json                   a `records.results.Result`; there when the run has ended
       documents.parquet             nats, tokens, characters and bytes of each measured document
+      rungs.parquet                 of a replicate: nats of a sample of validation documents at each rung
       samples.json                  of the base and the best: given, written, expected
       reference.safetensors         of the base: hidden states that trials' divergence is measured against
       weights/                      the adapter or the full model after the last step, safetensors and JSON
@@ -62,6 +63,7 @@ RUN_LOCK = "lock"
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 DOCUMENTS_FILE = "documents.parquet"
+RUNGS_FILE = "rungs.parquet"
 REFERENCE_FILE = "reference.safetensors"
 WEIGHTS_FOLDER = "weights"
 CHECKPOINTS_FOLDER = "checkpoints"

@@ -11,7 +11,7 @@ from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.documents import read_table
 from records.files import put_aside
-from records.folders import ASIDE_LOG, BASE_FOLDER, DOCUMENTS_FILE, RESULT_FILE, TRIALS_FOLDER
+from records.folders import ASIDE_LOG, BASE_FOLDER, DOCUMENTS_FILE, RESULT_FILE, RUNGS_FILE, TRIALS_FOLDER
 from records.refusals import Refusal
 from records.results import Owner, claim_result
 from records.run_id import RunId
@@ -47,15 +47,17 @@ def claim_results(standing: Standing, setting: Setting) -> None:
 
 
 def _claim_documents(folder: Path, owner: Owner, *, is_judged: bool) -> None:
-    """Put aside a run's table of documents that is damaged or another run's, and the result of one that is judged by it."""
-    path, log = folder / DOCUMENTS_FILE, folder / ASIDE_LOG
-    try:
-        if path.exists():
-            read_table(path, owner.config)
-    except DamagedError as error:
-        put_aside(path, str(error).removeprefix(f"{path}: "), log)
-        if is_judged:
-            put_aside(folder / RESULT_FILE, "has lost its documents", log)
+    """Put aside a run's tables of documents that are damaged or another run's, and the result of one that is judged by them."""
+    log = folder / ASIDE_LOG
+    for name, lost in ((DOCUMENTS_FILE, "its documents"), (RUNGS_FILE, "its rungs' documents")):
+        path = folder / name
+        try:
+            if path.exists():
+                read_table(path, owner.config)
+        except DamagedError as error:
+            put_aside(path, str(error).removeprefix(f"{path}: "), log)
+            if is_judged:
+                put_aside(folder / RESULT_FILE, f"has lost {lost}", log)
 
 
 class AsideLines:

@@ -20,6 +20,7 @@ from records.folders import (
     OPENINGS_FILE,
     ORIGINS_FILE,
     RESULT_FILE,
+    RUNGS_FILE,
     SAMPLES_FILE,
     STUDY_FILE,
     WEIGHTS_FOLDER,
@@ -38,7 +39,7 @@ OWN_OBJECTIVE = "own/objective"  # the metric that holds what the study's own ob
 # Of this machine, and so no part of an answer; and digests that every run of a study shares, which are tags of it.
 PLACES = ("uid", "folder", "model.folder", "model.digest", "data.folder", "data.digest", "data.base_result_folder")
 TABLES = "mlflow.loggedArtifacts"  # the tag by which MLflow's pages know an artifact as a table
-RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, SAMPLES_FILE)
+RUN_FILES = (CONFIG_FILE, RESULT_FILE, DOCUMENTS_FILE, RUNGS_FILE, SAMPLES_FILE)
 
 
 def build_record(standing: Standing, setting: Setting, run: RunId, *, finished: bool) -> "RunRecord | None":

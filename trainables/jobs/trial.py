@@ -15,9 +15,10 @@ from torch import Tensor
 from records.files import digest_files, write_file
 from records.folders import CHECKPOINTS_FOLDER, CONFIG_FILE, WEIGHTS_FOLDER
 from records.results import CurvePoint, Outcome, Result, RungReport, save_result
+from records.run_id import RunId
 from trainables.config import TrialConfig
 from trainables.corpora.tokens.folder import TRAIN_FILES, check_texts
-from trainables.evaluation.documents import write_documents
+from trainables.evaluation.documents import write_documents, write_rung
 from trainables.evaluation.nats import Evaluation
 from trainables.group import barrier, join_group
 from trainables.jobs.facts import read_machine
@@ -183,6 +184,9 @@ class Trial:
         if rung is not None:
             progress.rungs.append(RungReport(tokens=rung, metrics=self._count_costs(), unix_time=time.time()))
             self._owes_checkpoint = self._awaits_answer = True
+            if self.rank == 0 and RunId.parse(self.config.uid).kind == "replicate":  # what forgetting at equal learning is read from
+                card = evaluation.card
+                write_rung(self.folder, rung, evaluation.documents, (*card.adapted, *card.retained), self.config.owner.config)
 
     def note_metrics(self, metrics: Mapping[str, float]) -> None:
         """Take these values as the last known ones."""

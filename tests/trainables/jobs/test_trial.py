@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from records.documents import read_table
+from records.folders import ASIDE_LOG, RUNGS_FILE
 from records.results import Outcome, load_result
 from tests.support.tiny import RUNGS, STEP, STEPS, make_trial, write_data, write_model
+from trainables.evaluation.documents import write_rung
 from trainables.evaluation.nats import Evaluation, evaluate
 from trainables.jobs.trial import AnswerDue, CheckpointDue, EndDue, EvaluationDue, StepDue, Trial
 from trainables.models.model import load_model
@@ -149,3 +152,30 @@ def test_an_end_that_is_not_due_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="StepDue comes before its end"):
         trial.end({})
     assert load_result(trial.folder) is None
+
+
+def test_a_replicate_keeps_a_sample_of_validation_documents_at_each_rung(
+    root: Path, tmp_path: Path, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.evaluation.documents.SAMPLED", 2)
+    trial = _begin(root, tmp_path, uid="tiny/arm/0/seed-1")
+    list(drive(trial, evaluation))
+    kept = read_table(trial.folder / RUNGS_FILE, trial.config.owner.config)
+    card, every = evaluation.card, evaluation.documents
+    assert set(kept["set"]) == {*card.adapted, *card.retained}
+    assert set(kept["split"]) == {"validation"}
+    assert list(dict.fromkeys(kept["rung"])) == [*RUNGS, STEPS * STEP]
+    for (_, name), rows in kept.groupby(["rung", "set"]):
+        measured = every[every["set"] == name].set_index("document")
+        assert len(rows) == min(2, len(measured))
+        assert rows["nats"].tolist() == measured.loc[rows["document"], "nats"].tolist()
+    searched = _begin(root, tmp_path / "searched")  # a trial of the search is one of many, and keeps none
+    list(drive(searched, evaluation))
+    assert not (searched.folder / RUNGS_FILE).exists()
+
+
+def test_rungs_that_are_not_this_runs_are_put_aside(root: Path, tmp_path: Path, evaluation: Evaluation) -> None:
+    write_rung(tmp_path, 1, evaluation.documents, evaluation.card.adapted, "another")
+    write_rung(tmp_path, 2, evaluation.documents, evaluation.card.adapted, "mine")
+    assert set(read_table(tmp_path / RUNGS_FILE, "mine")["rung"]) == {2}
+    assert "another configuration" in (tmp_path / ASIDE_LOG).read_text()
