@@ -2,15 +2,19 @@
 
 import contextlib
 import math
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import OperationalError
 
 from hikaku.search.referee import Referee
 from hikaku.search.standing import read_standing, refuse_other_workers
 from hikaku.study.study import Study
+from records.obstacles import Obstacle
 from records.results import Outcome, RungReport, load_result, save_result
 from tests.support.stand_in import make_referee, make_study, metrics_at, result_of
 from trainables.config import TrialConfig
@@ -357,6 +361,35 @@ def test_an_unfinished_trial_keeps_its_number_of_workers(tmp_path: Path) -> None
     referee.close(finished=False)
     refuse_other_workers(read_standing(two, folder), folder)  # the trial has ended
     assert ask(make_referee(two, tmp_path)).engine.workers == 2
+
+
+def test_a_full_disk_ends_no_trial_and_begins_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, folder = make_study(tmp_path), tmp_path / "small"
+    referee = make_referee(study, tmp_path)
+    config = ask(referee)
+    lacking = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    with monkeypatch.context() as full:
+        full.setattr(Trial, "set_user_attr", raising(lacking))
+        report, finish = rung(config, 100), result_of(config, Outcome.COMPLETED, 900)
+        for tell in (lambda: referee.report(config.uid, report), lambda: referee.finish(config.uid, finish)):
+            with pytest.raises(
+                Obstacle, match=rf"^{folder}/optuna\.db: .*disk is full \(.* MiB free\); make room there, then give the same"
+            ):
+                tell()
+        full.setattr("hikaku.search.referee.probe_folder", lambda place: Obstacle(f"{place}: full"))
+        referee.close_failed(config.uid, "its worker died")
+    assert referee.obstacle() == f"{config.folder}: full"
+    assert referee.next_trial() is None
+    assert referee.snapshot()[0].outcome is None
+    referee.close(finished=False)
+    assert ask(make_referee(study, tmp_path)) == config  # the same command goes on
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*arguments: object, **named: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_dead_workers_end_a_trial_as_failed_unless_it_left_a_result(tmp_path: Path) -> None:
