@@ -185,7 +185,8 @@ class Findings:
     def fronts(self) -> tuple[Front, ...]:
         """Return what no other point beats in perplexity and one cost, or in perplexity and what is retained of one set."""
         pairs = (*FRONTS, *((name, QUALITY) for name in self.metrics_under("retention/")))
-        return tuple(front for metrics in pairs if (front := trace_front(self.points, metrics)) is not None)
+        base = self.runs.base.metrics if self.runs.base else None
+        return tuple(front for metrics in pairs if (front := trace_front(self.points, metrics, base)) is not None)
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:

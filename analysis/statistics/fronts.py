@@ -14,8 +14,8 @@ import numpy as np
 
 from analysis.statistics.finalists import make_finalist
 from analysis.statistics.importance import read_space
-from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, measure_hypervolume
-from records.metrics import definition_of, mean_of
+from analysis.statistics.pareto import Direction, Values, choose_reference, find_front, find_knee, find_worst, measure_hypervolume
+from records.metrics import definition_of, is_geometric, mean_of
 from records.refusals import Refusal
 from records.run_id import RunId
 from records.runs import Run, StudyRuns
@@ -90,8 +90,11 @@ def collect_points(runs: StudyRuns) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def trace_front(points: Sequence[Point], metrics: Sequence[str]) -> Front | None:
+def trace_front(points: Sequence[Point], metrics: Sequence[str], base: Mapping[str, float] | None = None) -> Front | None:
     """Return the front over metrics, each in its own direction; None where no point has them all.
+
+    Distances, which hypervolume and knee are made of, are those of nats where the metric is a perplexity, whose logarithm adds up; so one
+    bad run does not blind them. `base` holds the base's metrics, from which hypervolume is counted (`choose_reference`).
 
     Raises ValueError for a metric that has no direction, KeyError for one that nothing defines.
     """
@@ -99,8 +102,8 @@ def trace_front(points: Sequence[Point], metrics: Sequence[str]) -> Front | None
     known = tuple(point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in metrics))
     if not known:
         return None
-    values = np.array([[point.values[name] for name in metrics] for point in known])
-    reference = choose_reference(values, directions)
+    values = np.array([_scale(point.values, metrics) for point in known])
+    reference = choose_reference(values, directions, _scale(base or {}, metrics))
     front = find_front(values, directions)
     knee = find_knee(values, directions) if len(metrics) == 2 else None
     return Front(
@@ -108,10 +111,19 @@ def trace_front(points: Sequence[Point], metrics: Sequence[str]) -> Front | None
         directions=directions,
         points=known,
         on_front=tuple(bool(each) for each in front),
-        reference=tuple(float(each) for each in reference),
+        reference=tuple(math.exp(each) if is_geometric(name) else float(each) for name, each in zip(metrics, reference, strict=True)),
         hypervolume=_hypervolumes(known, values, directions, reference),
         knee=None if knee is None else known[knee],
     )
+
+
+def _scale(values: Mapping[str, float], metrics: Sequence[str]) -> list[float]:
+    """Return the metrics' values, nats of a perplexity, NaN of what is missing."""
+    scaled: list[float] = []
+    for name in metrics:
+        value = values.get(name, math.nan)
+        scaled.append((math.log(value) if value > 0 else math.nan) if is_geometric(name) else value)
+    return scaled
 
 
 def direction_of(metric: str) -> Direction:
@@ -125,13 +137,15 @@ def direction_of(metric: str) -> Direction:
 def score_points(points: Sequence[Point], weights: Mapping[str, float]) -> tuple[Score, ...]:
     """Return the points that have every weighted metric, the highest score first: sum(weight * merit) / sum(weight).
 
-    A metric's merit is 1 for the best of these points, 0 for the worst, and between them in proportion; so a score compares points with
-    one another and means nothing beside another study's. Raises ValueError for weights that are negative or all zero.
+    A metric's merit is 1 for the best of these points, 0 for the worst that counts (`choose_reference`), and between them in proportion,
+    of a perplexity in nats; so a score compares points with one another and means nothing beside another study's.
+
+    Raises ValueError for weights that are negative or all zero.
     """
     if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
         raise Refusal("weights", dict(weights), "none below 0, and one above")
     measured = [point for point in points if all(math.isfinite(point.values.get(name, math.nan)) for name in weights)]
-    merits = {name: _merits([point.values[name] for point in measured], direction_of(name)) for name in weights}
+    merits = {name: _merits([_scale(point.values, [name])[0] for point in measured], direction_of(name)) for name in weights}
     total = sum(weights.values())
     scores: list[Score] = []
     for row, point in enumerate(measured):
@@ -177,11 +191,11 @@ def _mean_metrics(runs: Sequence[Run]) -> dict[str, float]:
 
 def _merits(values: Sequence[float], direction: Direction) -> list[float]:
     """Return 1 for the best of the values, 0 for the worst, and between them in proportion."""
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    if low == high:
+    if not values or min(values) == max(values):
         return [1.0 for _ in values]
-    distances = [high - value if direction == "minimize" else value - low for value in values]  # from the worst
-    return [distance / (high - low) for distance in distances]
+    costs = [value if direction == "minimize" else -value for value in values]
+    best, worst = min(costs), find_worst(costs)
+    return [max(0.0, (worst - cost) / (worst - best)) for cost in costs]
 
 
 def _hypervolumes(points: Iterable[Point], values: Values, directions: Sequence[Direction], reference: Values) -> dict[str, float]:

@@ -10,6 +10,7 @@ from records.refusals import Refusal
 
 Direction = Literal["minimize", "maximize"]
 Values = npt.NDArray[np.float64]
+FAR = 4.0  # times as far from the best as the middle row: values beyond are no part of the range
 MARGIN = 0.1  # by which the reference point lies beyond the worst values, as a share of their range: else the worst would count nothing
 
 
@@ -29,16 +30,30 @@ def find_front(values: npt.ArrayLike, directions: Sequence[Direction]) -> npt.ND
     return front
 
 
-def choose_reference(values: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
-    """Return the point [metrics] from which hypervolume is counted: a tenth of each metric's range beyond its worst value.
+def choose_reference(values: npt.ArrayLike, directions: Sequence[Direction], base: npt.ArrayLike | None = None) -> Values:
+    """Return the point [metrics] from which hypervolume is counted: a tenth of each metric's range beyond its worst value that counts.
 
-    Rows with a missing or infinite value do not count. Raises ValueError when no row is left.
+    What counts as worst is the `base`'s value [metrics] (NaN where it has none) where that is worse than the middle row's: what is no
+    better than the untouched model is worth nothing. Elsewhere it is the worst value, but at most four times as far from the best as
+    the middle row's: one row that went wrong moves no reference. Rows with a missing or infinite value do not count. Raises ValueError
+    when no row is left.
     """
     costs = _finite(_costs(values, directions))
     if not len(costs):
         raise Refusal("values", "no row without a missing value", "at least one")
-    worst, best = costs.max(axis=0), costs.min(axis=0)
+    best, middle = costs.min(axis=0), np.median(costs, axis=0)
+    worst = np.array([find_worst(column) for column in costs.T])
+    if base is not None:
+        of_base = np.asarray(base, dtype=np.float64) * _signs(directions)
+        worst = np.where(np.isfinite(of_base) & (of_base > middle), of_base, worst)
     return (worst + MARGIN * (worst - best)) * _signs(directions)
+
+
+def find_worst(costs: npt.ArrayLike) -> float:
+    """Return the highest of finite costs, but at most four times as far from the lowest as the middle one lies."""
+    column = np.asarray(costs, dtype=np.float64)
+    best, middle = float(column.min()), float(np.median(column))
+    return min(float(column.max()), best + FAR * (middle - best)) if middle > best else float(column.max())
 
 
 def measure_hypervolume(values: npt.ArrayLike, directions: Sequence[Direction], reference: npt.ArrayLike) -> float:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.report.figures.palette import BASE, add_legend, colour_of, drawing, marker_of, plain_formatter, scale_axis
+from analysis.report.figures.palette import BASE, add_legend, colour_of, drawing, frame_quality, marker_of, plain_formatter, scale_axis
 from analysis.text.wording import Wording
 
 WIDE_QUALITY = 1.5
@@ -43,7 +43,7 @@ def draw_loss_curves(panels: Mapping[str, Sequence[Curve]], wording: Wording, ba
             axes.set_title(title)
             axes.set_xlabel(wording("report.training.tokens"))
             axes.xaxis.set_major_formatter(plain_formatter())
-            scale_axis(axes.yaxis, [value for curve in curves for _, value in curve.points], WIDE_QUALITY)
+            frame_quality(axes, [[value for _, value in curve.points] for curve in curves], WIDE_QUALITY, wording)
         add_legend(figure, drawn[-1])
     return figure
 
@@ -89,7 +89,7 @@ def draw_response(  # noqa: PLR0913
         axes.set_xlabel(label)
         axes.set_ylabel(quality_label)
         scale_axis(axes.xaxis, trials[name], 3.0)
-        scale_axis(axes.yaxis, trials[quality], WIDE_QUALITY)
+        frame_quality(axes, [[value] for value in trials[quality]], WIDE_QUALITY, wording)
         values = sorted(set(trials[name]))
         if len(values) <= 8 and all(float(value).is_integer() for value in values):
             axes.xaxis.set_major_locator(FixedLocator(values))

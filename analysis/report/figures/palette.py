@@ -4,7 +4,9 @@
 
 import contextlib
 import io
+import math
 import re
+import statistics
 from collections.abc import Generator, Iterable, Mapping
 from html import escape
 from typing import Any
@@ -14,6 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.statistics.pareto import find_worst
+from analysis.text.wording import Wording
 
 INK, MUTED, LINE, BASE = "#1d2330", "#5d6676", "#d8dce2", "#7a8292"
 ARMS = ("#2563b1", "#c8542b", "#2f855b", "#7c4fb4", "#9a7b1e")  # told apart by colour-blind eyes, and by their marks
@@ -111,6 +116,30 @@ def scale_axis(axis: Axis, values: Iterable[float], wide: float) -> None:
     axis.set_major_locator(LogLocator(10, subs=subs))
     axis.set_major_formatter(plain_formatter())
     axis.set_minor_formatter(NullFormatter())
+
+
+def frame_quality(axes: Axes, runs: Iterable[Iterable[float]], wide: float, wording: Wording) -> None:
+    """Scale the upright axis of a quality of which less is better, and end it where the runs' last values stop counting.
+
+    One run that went wrong would squeeze all others into a line; the runs that go beyond are counted above the panel. Each run is one
+    value, or many over its course.
+    """
+    finite = [[value for value in run if value > 0 and math.isfinite(value)] for run in runs]
+    peaks = [max(run) for run in finite if run]
+    known = [value for run in finite for value in run]
+    if not known:
+        return
+    worst = max(math.exp(find_worst([math.log(run[-1]) for run in finite if run])), statistics.median(peaks))
+    beyond = [peak for peak in peaks if peak > worst * (1 + 1e-9)]
+    within = [value for value in known if value <= worst * (1 + 1e-9)]
+    scale_axis(axes.yaxis, within, wide)
+    if beyond:
+        room = (worst / min(within)) ** 0.08  # of the axis, above its highest mark
+        axes.set_ylim(min(within) / room, worst * room)
+        told = wording("report.figure.beyond", count=len(beyond), highest=plain_number(float(f"{max(beyond):.3g}")))
+        axes.annotate(
+            told, (1.0, 1.0), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color=INK
+        )
 
 
 def plain_number(value: float) -> str:

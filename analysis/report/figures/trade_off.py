@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.report.figures.palette import BASE, INK, add_legend, colour_of, drawing, marker_of, scale_axis
+from analysis.report.figures.palette import BASE, INK, add_legend, colour_of, drawing, frame_quality, marker_of, scale_axis
 from analysis.statistics.pareto import Direction, find_front
 from analysis.text.wording import Wording
 
@@ -75,12 +75,12 @@ def _draw_panel(  # noqa: PLR0913, PLR0917
             axes.scatter(scaled[other], scaled[QUALITY], s=20, linewidths=0, color=colour, alpha=0.6, marker=marker, label=label, zorder=3)
     counted = known["outcome"].isin(["completed", SCALED] if other.startswith(RETENTION) else ["completed"])
     _draw_front(axes, known[counted], other, direction, wording("report.figure.legend.front"))
+    scale_axis(axes.xaxis, known[other], WIDE)
+    frame_quality(axes, [[value] for value in known[QUALITY]], WIDE_QUALITY, wording)
     base = table[table["arm"].isna()].get(QUALITY)
     if base is not None and base.notna().any():
         label = wording("report.figure.legend.base")
         axes.axhline(float(base.iloc[0]), color=BASE, linewidth=1.1, linestyle=(0, (4, 3)), label=label, zorder=1)
-    scale_axis(axes.xaxis, known[other], WIDE)
-    scale_axis(axes.yaxis, known[QUALITY], WIDE_QUALITY)
 
 
 def _draw_front(axes: Axes, completed: pd.DataFrame, other: str, direction: Direction, label: str) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from analysis.guidance.sentences import tell_blind_spot
 from analysis.labels import label_point
-from analysis.statistics.fronts import collect_points, find_blind_spots, score_points, trace_front
+from analysis.statistics.fronts import Point, collect_points, find_blind_spots, score_points, trace_front
 from analysis.statistics.pareto import Direction, find_front, find_knee
 from analysis.statistics.prices import price_search, price_trials
 from analysis.text.wording import read_wording
 from records.results import Outcome
+from records.run_id import RunId
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
 
@@ -147,3 +148,31 @@ def test_a_published_table_of_methods_gives_the_front_that_brute_force_gives() -
     knee = find_knee(values[:, :2], directions[:2])
     assert knee is not None
     assert find_front(values[:, :2], directions[:2])[knee]
+
+
+def point(number: int, arm: str, perplexity: float, memory: float) -> Point:
+    return Point(RunId.parse(f"made/{arm}/{number}"), arm, {QUALITY: perplexity, MEMORY: memory})
+
+
+def test_one_run_that_went_wrong_blinds_no_front_and_no_score() -> None:
+    sound = [point(0, "lora", 40.0, 5.0), point(1, "lora", 44.0, 4.0), point(0, "sft", 35.0, 9.0), point(1, "sft", 60.0, 8.0)]
+    wrong = point(2, "sft", 1e9, 8.5)
+    for base in ({}, {QUALITY: 170.0}):
+        before, after = (trace_front(points, [MEMORY, QUALITY], base) for points in (sound, [*sound, wrong]))
+        assert before is not None
+        assert after is not None
+        assert after.hypervolume["all"] == pytest.approx(before.hypervolume["all"], rel=0.25)
+        assert after.hypervolume["all"] - after.hypervolume["lora"] > 0.005, "what one arm adds is still seen"
+        assert after.reference[1] < 1000
+    weights = {QUALITY: 1.0}
+    scores = {str(score.point.trial): score.score for score in score_points([*sound, wrong], weights)}
+    assert scores["made/sft/2"] == 0.0
+    assert scores["made/lora/0"] - scores["made/lora/1"] > 0.02  # less than a millionth where the worst was 1e9
+
+
+def test_distances_of_perplexity_are_those_of_nats() -> None:
+    points = [point(n, "lora", math.exp(nats), memory) for n, (nats, memory) in enumerate([(3.0, 9.0), (4.0, 5.0), (6.0, 1.0)])]
+    front = trace_front(points, [MEMORY, QUALITY], {QUALITY: math.exp(7.0)})
+    assert front is not None
+    assert front.knee is points[1]
+    assert math.log(front.reference[1]) == pytest.approx(7.4)  # the base's nats, and a tenth of the range from the best beyond
