@@ -39,7 +39,7 @@ def claim_results(standing: Standing, setting: Setting) -> None:
     """Put aside every result of a study's runs that is damaged or another run's. The study's folder is held."""
     study, trials, replicates = standing.study, standing.trials(), standing.replicates()
     open_ones = (run for run, trial in trials.items() if not trial.state.is_finished())
-    judged = {study.id.base, *open_ones, *standing.best().values(), *replicates}  # which are done again where they lack something
+    judged = {study.id.base, *open_ones, *(replicates or standing.best().values())}  # which are done again where they lack something
     for run in (study.id.base, *trials, *replicates):
         owner, folder = own_of(study, setting, run, None if run.kind == "base" else trials[run.finalist]), setting.folder / run.folder
         if owner is not None and claim_result(folder, owner) is not None:

@@ -91,7 +91,10 @@ def refuse_other_workers(standing: Standing, folder: Path) -> None:
         is_ended = outcome_of(trial) is not None or load_result(folder / run.folder) is not None
         if is_ended or not path.exists():
             continue  # a trial that wrote nothing yet may begin on any number
-        begun = json.loads(path.read_text(encoding="utf-8"))["engine"]["workers"]
+        try:
+            begun = json.loads(path.read_bytes())["engine"]["workers"]
+        except (ValueError, TypeError, KeyError):
+            continue  # damaged: the trial writes it anew, and its checkpoint says itself how many wrote it
         if begun != workers:
             raise Refusal("resources.workers", workers, f"{begun}, with which {run} was begun, until it has ended")
 

@@ -8,6 +8,7 @@ import pytest
 
 from hikaku.search import launcher
 from hikaku.search.launcher import Launch
+from hikaku.search.standing import read_standing, refuse_other_workers
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.files import write_file
@@ -42,6 +43,10 @@ def test_other_workers_are_refused_before_ray_is_asked(tmp_path: Path, monkeypat
     referee = make_referee(make_study(tmp_path), tmp_path)
     flat = referee.next_trial()
     assert flat is not None
-    write_file(tmp_path / "small" / RunId.parse(flat["uid"]).folder / CONFIG_FILE, '{"engine": {"workers": 1}}')
+    path = tmp_path / "small" / RunId.parse(flat["uid"]).folder / CONFIG_FILE
+    for damaged in ("", "[]", "{}", "\0"):  # which the trial itself writes anew
+        write_file(path, damaged)
+        refuse_other_workers(read_standing(referee.study, tmp_path / "small"), tmp_path / "small")
+    write_file(path, '{"engine": {"workers": 1}}')
     with pytest.raises(ValueError, match=r"^resources.workers: got 2; allowed: 1, with which small/lora/0 was begun, until it has ended$"):
         launch(make_study(tmp_path, resources={"workers": 2}), tmp_path, monkeypatch)
