@@ -75,6 +75,8 @@ def find_obstacle(error: BaseException, near: Path | None = None) -> Obstacle | 
             return Obstacle(_tell(_line_with(each), number, near))
         if _is_of_store(each):
             return Obstacle(f"{near or 'the store of trials'}: {_line_with(each)}; {_STORE}, {GO_ON}")
+        if type(each).__name__ == "SafetensorError":  # of the model: a checkpoint's own files are compared before they are read
+            return Obstacle(f"{near or 'the model'}: {_line_with(each)}; see that the files of the model are whole, {GO_ON}")
     return None
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from records.files import write_file
 from records.obstacles import Obstacle, find_obstacle, probe_folder, require_room
@@ -39,6 +40,7 @@ class WorkersError(Exception):
         (OSError("100000 requested and 8176 written"), "make room"),  # numpy's
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"), "make room"),  # torch's
         (Exception("Error while serializing: I/O error: No space left on device (os error 28)"), "make room"),  # safetensors'
+        (SafetensorError("Error while deserializing header: header too large"), "files of the model are whole"),
         (sqlite3.OperationalError("database or disk is full"), "make room"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "mounted for writing"),
         (sqlite3.OperationalError("no such table: trials"), "database answers"),
