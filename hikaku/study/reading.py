@@ -57,8 +57,9 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 def _check_here(study: Study) -> None:
     """Refuse what this machine shows to be wrong: a database it cannot open, a metric that the study's devices do not measure."""
-    if study.storage is not None:
-        _check_database(study.storage)
+    for key, url in (("storage", study.storage), ("tracking.uri", study.tracking.uri)):
+        if url is not None and not url.startswith(("http://", "https://")):
+            _check_database(key, url)
     if not any(definition_of(metric).needs for _, metric in judged_metrics(study)):
         return
     asked = study.resources.gpus_per_worker
@@ -66,20 +67,20 @@ def _check_here(study: Study) -> None:
     check_device(study, on_gpu=on_gpu, has_energy_meter=asked != "auto" or find_spec("pynvml") is not None)
 
 
-def _check_database(storage: str) -> None:
+def _check_database(key: str, given: str) -> None:
     """Refuse a database for which nothing is installed, and one in a folder that is not there."""
     import sqlalchemy.exc
 
-    url = sqlalchemy.make_url(storage)
+    url = sqlalchemy.make_url(given)
     try:
         url.get_dialect().import_dbapi()
     except sqlalchemy.exc.NoSuchModuleError:
-        raise Refusal("storage", repr(url.drivername), "a database that SQLAlchemy knows, e.g. sqlite or postgresql+psycopg") from None
+        raise Refusal(key, repr(url.drivername), "a database that SQLAlchemy knows, e.g. sqlite or postgresql+psycopg") from None
     except ImportError as error:
         missing = str(error.name).partition(".")[0]
-        raise Refusal("storage", f"{url.drivername!r}, for which {missing} is not installed", f"pip install {missing}") from None
+        raise Refusal(key, f"{url.drivername!r}, for which {missing} is not installed", f"pip install {missing}") from None
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
-        raise Refusal("storage", repr(storage), f"a file in a folder that exists; {Path(url.database).parent} does not")
+        raise Refusal(key, repr(given), f"a file in a folder that exists; {Path(url.database).parent} does not")
 
 
 def study_schema() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from hikaku.study.sections import Arm, StudySections
 from records.metrics import METRICS, Stage, definition_of, spell_out
+from records.places import check_tracking_uri
 from records.refusals import Refusal, read_error, refuse_name
 from search_spaces.grammar import Range, SearchSpace, describe
 from search_spaces.samplers import SAMPLERS
@@ -28,7 +29,7 @@ ABLATED: dict[str, Any] = {"seed": Annotated[int, Field(ge=0)], PRECISION: Preci
 def check_study(study: StudySections) -> None:
     """Check every rule in turn. Raises Refusal for the first that is broken."""
     rules = (check_data, check_spaces, check_seeds, check_starts, check_batches, check_pruning)
-    for rule in (*rules, check_objectives, check_constraints, check_weights, check_samplers, check_grids, check_storage):
+    for rule in (*rules, check_objectives, check_constraints, check_weights, check_samplers, check_grids, check_storage, check_tracking):
         rule(study)
 
 
@@ -182,6 +183,16 @@ def check_storage(study: StudySections) -> None:
         raise Refusal("storage", f"{study.storage!r}, of which what follows the ? is no part of the path", "a path without ?")
     if not url.database.startswith("/"):
         raise Refusal("storage", f"{study.storage!r}, relative to wherever a process runs", allowed)
+
+
+def check_tracking(study: StudySections) -> None:
+    """What is recorded goes to a server or a database."""
+    if study.tracking.uri is None:
+        return
+    try:
+        check_tracking_uri(study.tracking.uri)
+    except Refusal as refusal:
+        raise refusal.below("tracking.uri") from None
 
 
 def check_device(study: StudySections, *, on_gpu: bool, has_energy_meter: bool) -> None:
