@@ -47,6 +47,7 @@ class Rerun:
     curve: float
     changed: Mapping[str, tuple[str, str]]
     tolerance: float
+    put_aside: tuple[str, ...] = ()  # lines of what lay in the folder and was not the trial's own
 
     @property
     def is_same(self) -> bool:
@@ -76,6 +77,8 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
 
     Raises ValueError, in one line, for a run that is not recorded or measured nothing, and for a model or texts that have changed since.
     """
+    from hikaku.search.asides import AsideLines
+
     runs = read_study_runs(RunId.parse(uid).study, uri)
     every = {run.uid: run for run in (*runs.trials, *runs.replicates)}
     if uid not in every:
@@ -89,8 +92,10 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
     origins = load_origins(path)
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         root = Path(place).expanduser().absolute() / runs.name
+        asides = AsideLines(root)
         shared = _make_present(origins, run, config, root)
         again = _train(config, before, _read_config(runs, base), shared, root)
+        put_aside = tuple(asides.new())
     return Rerun(
         uid=uid,
         before=_comparable(before),
@@ -98,6 +103,7 @@ def rerun_trial(uid: str, uri: str, folder: Path | None, tolerance: float) -> Re
         curve=_compare_curves(before, again),
         changed=_compare_facts(before, again),
         tolerance=tolerance,
+        put_aside=put_aside,
     )
 
 
@@ -192,6 +198,8 @@ def print_rerun(done: Rerun, console: Console | None = None) -> None:
     for name, value in done.before.items():
         if name.startswith(("eval/", "retention/", "divergence/")):
             table.add_row(name, f"{value:.10g}", f"{done.again.get(name, math.nan):.10g}", f"{done.difference(name):.1e}")
+    for line in done.put_aside:
+        console.print(line, highlight=False, markup=False)
     console.print(table)
     console.print(wording("commands.repro.curve", apart=f"{done.curve:.1e}"), highlight=False)
     for fact, (then, now) in done.changed.items():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hikaku import cli
+from records.results import load_result, save_result
 from records.runs import read_study_runs
 from records.tracking import create_store
 from tests.support.small_study import run_small_study
@@ -56,14 +57,20 @@ def test_a_trial_gives_its_figures_again(uid: str, root: Path, repro: Any) -> No
 def test_another_figure_is_told(root: Path, repro: Any, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert repro("small/sft/0", "--into", str(kept))[0] == 0
-    result = kept / "small" / "trials" / "sft" / "0" / "result.json"
-    plain = json.loads(result.read_text())
-    plain["metrics"]["eval/perplexity"] *= 1 + 1e-5
-    result.write_text(json.dumps(plain))  # what is kept is not trained again
+    folder = kept / "small" / "trials" / "sft" / "0"
+    result = load_result(folder)
+    assert result is not None
+    other = {"eval/perplexity": result.metrics["eval/perplexity"] * (1 + 1e-5)}
+    save_result(folder, result.model_copy(update={"metrics": result.metrics | other}))  # what is kept is not trained again
     code, out, _ = repro("small/sft/0", "--into", str(kept))
     assert code == 1
     assert "not the same final perplexity" in out
     assert repro("small/sft/0", "--into", str(kept), "--tolerance", "1e-4")[0] == 0
+    path = folder / "result.json"
+    path.write_text(path.read_text().replace(f'"eval/perplexity": {str(other["eval/perplexity"])[:6]}', '"eval/perplexity": 2.3456'))
+    code, out, _ = repro("small/sft/0", "--into", str(kept))  # nobody's result: the trial is trained again
+    assert code == 0
+    assert "result.json: is not what was written; put aside as result.json.set-aside-1, and not used" in out
 
 
 def test_what_cannot_be_trained_again_is_one_line(root: Path, repro: Any) -> None:
