@@ -30,6 +30,7 @@ from analysis.statistics.fronts import (
 from analysis.statistics.importance import Importance, measure_importances
 from analysis.statistics.learning_rates import LearningRates, measure_learning_rates
 from analysis.statistics.loss_grid import LossGrid, read_loss_grid
+from analysis.statistics.matched import MatchedQuality, match_finalists
 from analysis.statistics.prices import Price, price_search, price_trials
 from analysis.statistics.sensitivity import ABLATIONS, RANK, Ablation, RankKnee, compare_levels, find_rank_knee
 from analysis.statistics.tiers import Tier, recommend
@@ -141,9 +142,14 @@ class Findings:
         return () if self.sides is None else gains_of(self.runs, *self.sides)
 
     @cached_property
+    def matched(self) -> tuple[MatchedQuality, ...]:
+        """Return what challenger and reference kept at equal learning, a set each; empty where they cannot be compared."""
+        return () if self.sides is None else match_finalists(self.runs, *self.sides)
+
+    @cached_property
     def conditions(self) -> tuple[Condition, ...]:
         """Return what may matter, and which method served it better; empty where challenger and reference cannot be compared."""
-        return () if self.sides is None else decide_conditions(self.runs, *self.sides, self.verdict, self.margin)
+        return () if self.sides is None else decide_conditions(self.runs, *self.sides, self.verdict, self.margin, self.matched)
 
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:

@@ -1,9 +1,12 @@
 """The decision card in words: use a method when …, what to take for which GPU, and what all of that rests on."""
 
+import math
+
 from analysis.findings import recipe
 from analysis.labels import format_cell, label_of, mean_cell, name_method, unit_of
 from analysis.statistics.conditions import COSTS, Condition, Sides
 from analysis.statistics.finalists import PROVISIONAL, Finalist
+from analysis.statistics.matched import FEWEST_RUNGS, MatchedQuality
 from analysis.statistics.tiers import KEPT_FREE_GIB, Basis, Tier, is_on_gpu
 from analysis.text.wording import Wording
 from analysis.trials import hyperparameters
@@ -15,6 +18,8 @@ def tell_condition(condition: Condition, wording: Wording) -> str:
     if condition.margin is not None:
         return wording("guidance.card.within_margin", margin=f"{condition.margin:.0%}")
     name = _name_condition(condition, wording)
+    if condition.matched is not None:
+        return wording("guidance.matched.condition", condition=name, told=_tell_matched(condition.matched, wording))
     if condition.winner is None:
         return wording("guidance.card.open_condition", condition=name, **_compare(condition, wording))
     of_winner, of_other = sorted(condition.sides, key=lambda side: side.method != condition.winner)
@@ -58,6 +63,40 @@ def tell_tiers_basis(runs: StudyRuns, basis: Basis, wording: Wording) -> str:
     devices = sorted({run.facts["device"] for run in runs.trials if is_on_gpu(run)})
     told = {"free": KEPT_FREE_GIB, "model": runs.model or "?", "devices": ", ".join(devices)}
     return wording(f"guidance.card.tiers_note.{basis}", **told)
+
+
+def _tell_matched(matched: MatchedQuality, wording: Wording) -> str:
+    """Return what two methods kept at equal learning, or why that cannot be said."""
+    first, second = (name_method(method, wording) for method in matched.methods)
+    if matched.reason in ("not_kept", "one_seed", "few_rungs", "doubtful"):
+        return wording(f"guidance.matched.{matched.reason}", fewest=FEWEST_RUNGS)
+    if matched.reason == "no_overlap":
+        ranges = ((math.exp(least), math.exp(most)) for least, most in matched.ranges or ())
+        of_first, of_second = (wording("guidance.matched.range", low=format_cell(low), high=format_cell(high)) for low, high in ranges)
+        return wording("guidance.matched.no_overlap", first=first, of_first=of_first, second=second, of_second=of_second)
+    kept, decimals = "guidance.matched.kept" if matched.retention else "guidance.matched.more", "+.3f"
+    told = wording(
+        kept,
+        learnt=format_cell(math.exp(matched.learnt)),
+        first=first,
+        second=second,
+        of_first=format_cell(matched.retention[0]) if matched.retention else "",
+        of_second=format_cell(matched.retention[1]) if matched.retention else "",
+        # Nats per byte as bits: what retention is a ratio of.
+        **{
+            name: format(value / math.log(2), decimals)
+            for name, value in (("mean", matched.mean), ("low", matched.low), ("high", matched.high))
+        },
+    )
+    parts = [told, wording(f"guidance.matched.{matched.reason}")]
+    if matched.divergence is not None:
+        less = name_method(matched.diverged_less, wording) if matched.diverged_less else ""
+        ending = wording("guidance.matched.less", method=less) if less else wording("guidance.matched.as_far")
+        of_first, of_second = map(format_cell, matched.divergence)
+        parts.append(
+            wording("guidance.matched.divergence", first=first, of_first=of_first, second=second, of_second=of_second, ending=ending)
+        )
+    return wording("guidance.matched.joint").join(parts)
 
 
 def _compare(condition: Condition, wording: Wording) -> dict[str, str]:

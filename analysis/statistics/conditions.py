@@ -13,12 +13,13 @@ from typing import Literal
 
 from analysis.statistics.costs import Spread, choose_cheapest, measure_spread
 from analysis.statistics.finalists import Finalist, compare_seeds, varies_by_chance
+from analysis.statistics.matched import KEPT, MatchedQuality, MatchedReason
 from analysis.statistics.verdict import Verdict
 from records.metrics import definition_of, is_geometric
 from records.runs import Run, StudyRuns
 
-# Why a condition is decided (the first two) or open.
-Reason = Literal["beyond_chance", "every_seed", "chance", "one_seed", "same", "no_verdict", "own_spread"]
+# Why a condition is decided (every_seed, beyond_chance) or open.
+Reason = Literal["every_seed", "same", "no_verdict", "own_spread"] | MatchedReason
 Sides = tuple[Finalist, Finalist]  # the challenger and the reference
 
 QUALITY = ("test/perplexity", "eval/perplexity")  # the first that both have
@@ -28,7 +29,6 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {  # condition: metrics, with / at the 
     "speed": ("efficiency/tokens_per_second",),
     "data": ("convergence/tokens_to_95",),
     "haste": ("convergence/seconds_to_95",),
-    "retention": ("test/retention/", "retention/"),
     "domain": ("test/domain/", "domain/"),
 }
 COSTS = ("memory", "storage", "speed", "data", "haste")  # conditions that a method's other settings move too
@@ -45,6 +45,7 @@ class Condition:
     sides: Sides
     margin: float | None = None  # of the condition named margin: the share of perplexity that the challenger may lose
     spread: Spread | None = None  # of a cost: the wider of the two methods' own
+    matched: MatchedQuality | None = None  # of the condition named retention: what it is decided by
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -53,14 +54,19 @@ class Condition:
         return (*challenger.runs, *reference.runs)
 
 
-def decide_conditions(
-    runs: StudyRuns, challenger: Finalist, reference: Finalist, verdict: Verdict | None, margin: float
+def decide_conditions(  # noqa: PLR0913, PLR0917
+    runs: StudyRuns,
+    challenger: Finalist,
+    reference: Finalist,
+    verdict: Verdict | None,
+    margin: float,
+    matched: Sequence[MatchedQuality] = (),
 ) -> tuple[Condition, ...]:
     """Return the conditions that a study can say something of, quality first.
 
     Quality goes by the verdict on test documents. Where that finds the challenger at worst within its margin, and not better, the
     challenger has a condition more: that so much is acceptable. `margin` is the share of perplexity within which trials count as
-    equally good.
+    equally good. What is retained is judged by `matched`, at equal learning, and never by where each finalist's training stopped.
     """
     sides = (challenger, reference)
     measured = sorted({name for run in challenger.runs for name in run.metrics})
@@ -68,6 +74,7 @@ def decide_conditions(
     conditions = _judge_quality(sides, shared, verdict)
     for name, metric in _find_decisive(shared):
         conditions.append(_compare_costs(runs, name, metric, sides, margin) if name in COSTS else _compare(name, metric, sides))
+    conditions += (Condition("retention", KEPT + each.set, each.better, each.reason, sides, matched=each) for each in matched)
     return tuple(conditions)
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from records.documents import write_table
 from records.run_id import Kind
 from records.runs import Run, StudyRuns
 
@@ -24,15 +27,23 @@ def make_run(uid: str, metrics: Mapping[str, float], params: Mapping[str, Any] |
 
 @dataclass(frozen=True)
 class MadeRuns(StudyRuns):
-    """Runs without a store: `files` holds the study's artifacts, by name, as what JSON says; `curves` histories by uid and metric."""
+    """Runs without a store: `files` holds the study's artifacts, by name, as what JSON says; `curves` histories by uid and metric,
+    `tables` what runs kept as Parquet, by uid and name.
+    """
 
     files: Mapping[str, Any] = field(default_factory=dict[str, Any])
     curves: Mapping[tuple[str, str], list[tuple[int, float]]] = field(default_factory=dict[tuple[str, str], list[tuple[int, float]]])
+
+    tables: Mapping[tuple[str, str], pd.DataFrame] = field(default_factory=dict[tuple[str, str], pd.DataFrame])
 
     def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
         return self.curves.get((run.uid, metric), [])
 
     def artifact(self, run: Run, name: str) -> Path | None:
+        if (run.uid, name) in self.tables:
+            place = self._folder / f"{run.uid.replace('/', '.')}.{name}"
+            write_table(place, self.tables[run.uid, name], "")
+            return place
         if run.kind != "study" or name not in self.files:
             return None
         path = self._folder / name
