@@ -68,8 +68,9 @@ def check_formula(folder: Path, uid: str) -> None:
 @pytest.mark.usefixtures("two_cpus")
 def test_every_kind_of_end_is_counted_and_gives_its_cpus_back(tmp_path: Path) -> None:
     study = make_study(tmp_path, name="faulty", budget={"trials": 6, "tokens": 900})
-    summary, _ = run(study, tmp_path)
+    summary, lines = run(study, tmp_path)
     assert wait_for_cpus(2, seconds=5)
+    assert sum(line.startswith("this study will end without a verdict") for line in lines) == 1
     outcomes = {row.uid: row.outcome for row in read_standing(study, summary.folder).snapshot()}
     assert len(outcomes) == 12
     expected = {"faulty/lora/0": "failed", "faulty/full/0": "diverged", "faulty/lora/1": "diverged", "faulty/full/1": "failed"}
