@@ -139,9 +139,10 @@ def judge(truth: dict[str, Any], found: dict[str, Any], again: Callable[[], dict
         if "error" in found:
             return "does not go on", found["error"]
     put_aside = [line for line in found["lines"] if "put aside" in line]
-    for place, numbers in found["numbers"].items():  # a table that was put aside may be lacking, but must not hold anything else
-        if put_aside and place in truth["numbers"]:
-            numbers["documents"] = truth["numbers"][place]["documents"] | numbers["documents"]
+    # What was put aside of a trial whose end stands may be lacking, its result or its table; nothing else may stand in their place.
+    for place, expected in truth["numbers"].items() if put_aside else ():
+        numbers = found["numbers"].setdefault(place, expected)
+        numbers["documents"] = expected["documents"] | numbers["documents"]
     if differ(truth["numbers"], found["numbers"]) or truth["outcomes"] != found["outcomes"]:
         return ("other numbers, said" if put_aside or said else "used silently"), (said or " ".join(put_aside))
     return ("put aside" if put_aside or said else "same"), (said or " ".join(put_aside))
