@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds without a byte, of a server that hangs; MLflow's own is two minutes
 
 
 UID, KIND = "hikaku.uid", "hikaku.kind"
@@ -220,10 +222,14 @@ class StudyRuns:
 
 
 def read_study_runs(name: str, uri: str) -> StudyRuns:
-    """Return all runs of a study. Raises ValueError, in one line, when the store holds no such study."""
+    """Return all runs of a study. Raises ValueError, in one line, when the store holds no such study, or a run of it twice."""
     client = connect(uri)
     experiment = client.get_experiment_by_name(name)
     runs = [_read_run(run) for run in search_runs(client, experiment.experiment_id) if UID in run.data.tags] if experiment else []
+    twice = sorted(uid for uid, count in Counter(run.uid for run in runs).items() if count > 1)
+    if twice:
+        fault = f"{uri}: holds several runs of {', '.join(twice)}"
+        raise ValueError(f"{fault}; `hikaku tune` on the study keeps the most complete one of each")
     parent = next((run for run in runs if run.kind == "study"), None)
     if experiment is None or parent is None:  # an experiment of that name may be somebody else's
         names = [listed.name for listed in client.search_experiments()]

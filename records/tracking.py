@@ -6,6 +6,7 @@ tag `hikaku.written` holds the digest of what was written last, so writing a rec
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from records.runs import CONTEXT, KIND, UID, connect, search_runs
 WRITTEN, PARENT = "hikaku.written", "mlflow.parentRunId"
 NAME, NOTE = "mlflow.runName", "mlflow.note.content"  # as MLflow's pages show them
 TRAINING = ("mlflow.experimentKind", "custom_model_development")  # or MLflow's pages open on those for language agents
+BUSY = (408, 429)  # timed out, and too many requests: to be asked again
 BATCH_PARAMS, BATCH_METRICS, LONGEST_PARAM = 100, 1000, 6000  # MLflow's limits of one request
 STATUS: dict[Outcome | None, str] = {
     None: "RUNNING",
@@ -74,18 +76,40 @@ def _create_schema(database: Path, artifacts: Path) -> None:
     made.engine.dispose()
 
 
+class _Client:
+    """MLflow's client until it is stopped."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self.is_stopped = client, False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_stopped:
+            raise RuntimeError("given up")
+        return getattr(self._client, name)
+
+
 class Tracker:
     """Writes run records into one MLflow store."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._client = connect(uri)
+        self.healed: list[str] = []  # uids of which the store held several runs
+        # A request that MLflow sends again by itself makes a second run where the first answer was only late.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        self._client: Any = _Client(connect(uri))
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, str] = {}  # uid -> run id
         self._digests: dict[str, str] = {}  # uid -> digest of what was written last
 
+    def stop(self) -> None:
+        """Have every later request raise RuntimeError: whoever writes through this no longer may."""
+        self._client.is_stopped = True
+
     def write(self, record: RunRecord) -> None:
-        """Bring a run up to its record; nothing is sent when the store holds it already."""
+        """Bring a run up to its record; nothing is sent when the store holds it already.
+
+        Only one process may write a study at a time, the one that holds its lock: finding a run, or making it, are two requests.
+        """
         study = RunId.parse(record.uid).study
         experiment = self._open_experiment(study)
         digest = _digest_of(record)
@@ -118,15 +142,45 @@ class Tracker:
             location = (Path(self.uri.removeprefix("sqlite:///")).parent / ARTIFACTS_FOLDER / study).as_uri()
         experiment = earlier.experiment_id if earlier else self._client.create_experiment(study, artifact_location=location)
         self._client.set_experiment_tag(experiment, *TRAINING)
-        for run in search_runs(self._client, experiment):
-            if UID in run.data.tags:
-                self._runs[run.data.tags[UID]] = run.info.run_id
-                self._digests[run.data.tags[UID]] = run.data.tags.get(WRITTEN, "")
         self._experiments[study] = experiment
+        self.heal(study)
         return experiment
+
+    def forget(self) -> None:
+        """Have experiments and runs looked for again at the next writing."""
+        self._experiments.clear()
+        self._runs.clear()
+        self._digests.clear()
+
+    def heal(self, study: str) -> None:
+        """Learn which of a study's runs the store holds, and delete all but one of those that it holds several times.
+
+        A server that answered too late has made a run that was asked for again since. The one that holds most is kept, of equals the
+        earliest; runs below one that is deleted are put below the one that is kept.
+        """
+        held: dict[str, list[Any]] = {}
+        for run in search_runs(self._client, self._experiments[study]):
+            if UID in run.data.tags:
+                held.setdefault(run.data.tags[UID], []).append(run)
+        kept = {uid: max(runs, key=_completeness) for uid, runs in held.items()}
+        instead = {run.info.run_id: kept[uid].info.run_id for uid, runs in held.items() for run in runs if run is not kept[uid]}
+        for uid, run in kept.items():
+            above = run.data.tags.get(PARENT, "")
+            if above in instead:
+                self._client.set_tag(run.info.run_id, PARENT, instead[above])
+            self._runs[uid] = run.info.run_id
+            self._digests[uid] = run.data.tags.get(WRITTEN, "")
+        for run_id in instead:
+            self._client.delete_run(run_id)
+        self.healed += sorted(uid for uid, runs in held.items() if len(runs) > 1)
 
     def _find_or_create(self, experiment: str, record: RunRecord) -> str:
         if record.uid not in self._runs:
+            # An earlier request may have failed here and made the run all the same.
+            found = self._client.search_runs([experiment], filter_string=f"tags.`{UID}` = '{record.uid}'", max_results=1)
+            if found:
+                self._runs[record.uid] = found[0].info.run_id
+                return self._runs[record.uid]
             tags, parent = {UID: record.uid, KIND: record.kind}, RunId.parse(record.uid).parent
             if parent is not None:
                 tags[PARENT] = self._runs[str(parent)]  # written before its children, as `RunId.level` orders them
@@ -154,6 +208,19 @@ class Tracker:
             data_sets.append(DatasetInput(data_set, [InputTag(CONTEXT, role)]))
         if data_sets:
             self._client.log_inputs(run, datasets=data_sets)
+
+
+def is_refused(error: Exception) -> bool:
+    """Return whether an error of MLflow's is one that the same request would meet again: what it asks is wrong, not when."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in BUSY
+
+
+def _completeness(run: Any) -> tuple[bool, bool, int, int]:
+    """Return how much a run holds, the more the greater; of equals the earlier is greater."""
+    data = run.data
+    return WRITTEN in data.tags, run.info.status != "RUNNING", len(data.metrics) + len(data.params), -run.info.start_time
 
 
 def _points(record: RunRecord) -> Iterator[tuple[str, float, float, int]]:

@@ -60,8 +60,8 @@ class StudySummary:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for a finished study in which something completed, 130 after an interruption, else 1."""
-        return 130 if self.interrupted else 0 if self.best else 1
+        """Return 0 for a finished study in which something completed and that has its report, 130 after an interruption, else 1."""
+        return 130 if self.interrupted else 0 if self.best and self.report else 1
 
 
 def run_study(
@@ -131,8 +131,14 @@ class Launch:
         if not (standing.is_done() and self._is_opened(standing)):
             return self._search(setting)
         self.say(self.wording("search.launcher.done", study=self.study.name))
-        unwritten = Referee(self.study, setting).close(finished=True)  # which writes what MLflow may lack
+        referee = Referee(self.study, setting)  # which writes what MLflow may lack
+        unwritten = referee.close(finished=True)
+        self._tell_healed(referee.healed())
         return self._conclude(standing.snapshot(), standing.best(), [], unwritten)
+
+    def _tell_healed(self, runs: tuple[str, ...]) -> None:
+        if runs:
+            self.say(self.wording("search.recorder.healed", runs=", ".join(runs)))
 
     def _tell_asides(self) -> None:
         """Say what was put aside since the last call."""
@@ -208,6 +214,7 @@ class Launch:
             self.say(self.wording("search.launcher.interrupted", study=self.study.name))
         rows, best, correlations = (search.ask(method) for method in ("snapshot", "best", "correlations"))
         unwritten = search.ask("close", finished=not interrupted, patience=5 if interrupted else 60)
+        self._tell_healed(search.ask("healed"))
         return self._conclude(rows, best, correlations, unwritten, interrupted=interrupted)
 
     # -- after -----------------------------------------------------------------------------------------------

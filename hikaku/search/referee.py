@@ -202,6 +202,10 @@ class Referee:
         self._lock.close()
         return line
 
+    def healed(self) -> tuple[str, ...]:
+        """Return the uids of the runs that MLflow held several times, after `close` all of them."""
+        return self._recorder.healed if self._recorder else ()
+
     # -- within ----------------------------------------------------------------------------------------------
 
     def _goes_on(self, run: RunId, trial: "FrozenTrial", rung: Rung) -> bool:

@@ -2,12 +2,13 @@ import gc
 import multiprocessing
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from records.results import CurvePoint, Outcome, RungReport
-from records.runs import read_study_runs
-from records.tracking import RunRecord, Tracker, create_store
+from records.runs import KIND, UID, connect, read_study_runs
+from records.tracking import PARENT, RunRecord, Tracker, create_store
 
 STUDY = RunRecord(
     uid="kinds", kind="study", name="kinds", tags={"objective": "eval/perplexity"}, datasets={"ja": ("ab" * 32, "adapt")}, started=100.0
@@ -188,3 +189,54 @@ def test_eight_processes_make_one_store(tmp_path: Path) -> None:
     assert set(uris) == {f"sqlite:///{tmp_path / 'mlflow.db'}"}
     Tracker(uris[0]).write(STUDY)
     assert read_study_runs("kinds", uris[0]).parent.tags["objective"] == "eval/perplexity"
+
+
+def list_runs(store: str, study: str) -> list[Any]:
+    client = connect(store)
+    return list(client.search_runs([client.get_experiment_by_name(study).experiment_id]))
+
+
+def test_doubled_runs_are_refused_by_readers_and_healed_by_the_next_writer(store: str) -> None:
+    study, trial = STUDY.model_copy(update={"uid": "doubled", "name": "doubled"}), make_trial("doubled", 0, Outcome.COMPLETED)
+    for record in (study, trial):
+        Tracker(store).write(record)
+    kept = {run.uid: run.run_id for run in (read_study_runs("doubled", store).parent, *read_study_runs("doubled", store).trials)}
+    client, experiment = connect(store), read_study_runs("doubled", store).experiment_id
+    late = client.create_run(experiment, tags={UID: "doubled", KIND: "study"}).info.run_id  # as a server that hung makes them afterwards
+    client.create_run(experiment, tags={UID: trial.uid, KIND: "trial", PARENT: late})
+    below = client.create_run(experiment, tags={UID: "doubled/lora/1", KIND: "trial", PARENT: late}).info.run_id
+    with pytest.raises(ValueError, match=r"holds several runs of doubled, doubled/lora/0; `hikaku tune` on the study keeps the most"):
+        read_study_runs("doubled", store)
+    tracker = Tracker(store)
+    tracker.write(study)
+    assert tracker.healed == ["doubled", "doubled/lora/0"]
+    runs = read_study_runs("doubled", store)
+    assert {run.uid: run.run_id for run in (runs.parent, *runs.trials)} == kept | {"doubled/lora/1": below}
+    assert {run.tags[PARENT] for run in runs.trials} == {kept["doubled"]}
+    assert runs.history(runs.trials[0], "train/loss"), "the one that holds most is kept"
+
+
+def test_an_answer_that_is_lost_leaves_one_run(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = STUDY.model_copy(update={"uid": "lost", "name": "lost"})
+    tracker = Tracker(store)
+    create = tracker._client.create_run
+
+    def create_and_hang(*arguments: Any, **named: Any) -> None:
+        create(*arguments, **named)
+        raise ConnectionError("timed out")
+
+    monkeypatch.setattr(tracker._client, "create_run", create_and_hang, raising=False)
+    for record in (study, make_trial("lost", 0, None)):
+        with pytest.raises(ConnectionError):
+            tracker.write(record)
+        tracker.write(record)
+    assert len(list_runs(store, "lost")) == 2
+
+
+def test_a_tracker_that_was_stopped_sends_nothing(store: str) -> None:
+    tracker = Tracker(store)
+    tracker.write(STUDY.model_copy(update={"uid": "stopped", "name": "stopped"}))
+    tracker.stop()
+    with pytest.raises(RuntimeError, match="given up"):
+        tracker.write(make_trial("stopped", 0, None))
+    assert len(list_runs(store, "stopped")) == 1

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from hikaku.search.recorder import Recorder
 from hikaku.search.referee import Referee
@@ -25,12 +27,32 @@ class FakeTracker(Tracker):
 
     def __init__(self, *, up: bool = True) -> None:
         self.up, self.written = threading.Event(), list[str]()
+        self.healed, self.stopped = list[str](), False
         if up:
             self.up.set()
 
     def write(self, record: RunRecord) -> None:
         if not self.up.is_set():
             raise ConnectionError("refused\nwith a second line")
+        self.written.append(record.uid)
+
+    def heal(self, study: str) -> None:
+        assert study == "study"
+
+    def forget(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class HungTracker(FakeTracker):
+    """Answers nothing until it is up, and then all that it was asked, however late."""
+
+    def write(self, record: RunRecord) -> None:
+        self.up.wait(30)
+        if self.stopped:
+            raise RuntimeError("given up")
         self.written.append(record.uid)
 
 
@@ -66,10 +88,36 @@ def test_closing_on_a_dead_store_waits_so_long_and_says_so_in_one_line() -> None
     began = time.monotonic()
     line = recorder.close(patience=0.5)
     assert time.monotonic() - began < 2
-    assert "http://mlflow still lacks" in line
+    assert line.startswith("MLflow at http://mlflow did not take 2 runs in time")
     assert "ConnectionError: refused" in line
-    assert "running the study again writes" in line
+    assert "the same command tries again" in line
     assert "\n" not in line
+
+
+def test_giving_up_ends_the_writing_whatever_the_server_does_later() -> None:
+    tracker = HungTracker(up=False)
+    recorder = make_recorder(tracker)
+    recorder.mark(*(STUDY.trial("arm", number) for number in range(5)))
+    assert "did not take" in recorder.close(patience=0.3)
+    tracker.up.set()  # as a server that hung and came back, beside the recorder of the next run of the study
+    time.sleep(1.0)
+    assert tracker.written == []
+    assert not any(thread.name == "recorder" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_what_mlflow_refuses_is_told_as_that_and_not_tried_for_ever() -> None:
+    class Refusing(FakeTracker):
+        def write(self, record: RunRecord) -> None:
+            if record.uid == "study/arm/1":
+                raise MlflowException("Changing param values is not allowed", INVALID_PARAMETER_VALUE)
+            super().write(record)
+
+    tracker = Refusing()
+    recorder = make_recorder(tracker)
+    recorder.mark(*(STUDY.trial("arm", number) for number in range(3)))
+    line = recorder.close(patience=30)
+    assert line == "MLflow at http://mlflow refuses 1 runs, and would again: MlflowException: Changing param values is not allowed"
+    assert tracker.written == ["study/arm/0", "study/arm/2"]
 
 
 def run_all(referee: Referee) -> None:
