@@ -52,6 +52,7 @@ benchmarks: setup  ## measure this machine and write every measured table of doc
 	$(BIN)/python benchmarks/evaluation.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/samplers.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/known_worlds.py --write docs/statistics.md
+	$(BIN)/python benchmarks/equal_learning.py --write docs/statistics.md
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -68,34 +68,39 @@ def tell_tiers_basis(runs: StudyRuns, basis: Basis, wording: Wording) -> str:
 def _tell_matched(matched: MatchedQuality, wording: Wording) -> str:
     """Return what two methods kept at equal learning, or why that cannot be said."""
     first, second = (name_method(method, wording) for method in matched.methods)
-    if matched.reason in ("not_kept", "one_seed", "few_rungs", "doubtful"):
-        return wording(f"guidance.matched.{matched.reason}", fewest=FEWEST_RUNGS)
+    if matched.reason == "few_rungs":
+        return wording("guidance.matched.few_rungs", fewest=FEWEST_RUNGS)
     if matched.reason == "no_overlap":
         ranges = ((math.exp(least), math.exp(most)) for least, most in matched.ranges or ())
         of_first, of_second = (wording("guidance.matched.range", low=format_cell(low), high=format_cell(high)) for low, high in ranges)
         return wording("guidance.matched.no_overlap", first=first, of_first=of_first, second=second, of_second=of_second)
-    kept, decimals = "guidance.matched.kept" if matched.retention else "guidance.matched.more", "+.3f"
-    told = wording(
-        kept,
-        learnt=format_cell(math.exp(matched.learnt)),
-        first=first,
-        second=second,
-        of_first=format_cell(matched.retention[0]) if matched.retention else "",
-        of_second=format_cell(matched.retention[1]) if matched.retention else "",
-        # Nats per byte as bits: what retention is a ratio of.
-        **{
-            name: format(value / math.log(2), decimals)
-            for name, value in (("mean", matched.mean), ("low", matched.low), ("high", matched.high))
-        },
-    )
-    parts = [told, wording(f"guidance.matched.{matched.reason}")]
-    if matched.divergence is not None:
-        less = name_method(matched.diverged_less, wording) if matched.diverged_less else ""
-        ending = wording("guidance.matched.less", method=less) if less else wording("guidance.matched.as_far")
-        of_first, of_second = map(format_cell, matched.divergence)
-        parts.append(
-            wording("guidance.matched.divergence", first=first, of_first=of_first, second=second, of_second=of_second, ending=ending)
+    told = wording(f"guidance.matched.{matched.reason}")
+    if matched.reason in ("not_kept", "one_seed", "doubtful"):
+        return told
+    learnt = format_cell(math.exp(matched.learnt))
+    # Nats per byte as bits: what retention is a ratio of.
+    mean, low, high = (f"{value / math.log(2):+.3f}" for value in (matched.mean, matched.low, matched.high))
+    if matched.retention is None:
+        kept = wording("guidance.matched.more", learnt=learnt, first=first, second=second, mean=mean, low=low, high=high)
+    else:
+        of_first, of_second = map(format_cell, matched.retention)
+        kept = wording(
+            "guidance.matched.kept",
+            learnt=learnt,
+            first=first,
+            of_first=of_first,
+            second=second,
+            of_second=of_second,
+            mean=mean,
+            low=low,
+            high=high,
         )
+    parts = [kept, told]
+    if matched.divergence is not None:
+        less = matched.diverged_less
+        ending = wording("guidance.matched.less", method=name_method(less, wording)) if less else wording("guidance.matched.as_far")
+        of_first, of_second = map(format_cell, matched.divergence)
+        parts.append(wording("guidance.matched.divergence", of_first=of_first, of_second=of_second, ending=ending))
     return wording("guidance.matched.joint").join(parts)
 
 

@@ -1,6 +1,7 @@
 """docs/metrics.md: every metric with its unit, its direction and what it means. `make docs` writes it."""
 
 from analysis.labels import define, name_unit
+from analysis.statistics.matched import BEND, FEWEST_RUNGS
 from analysis.text.wording import Wording, read_wording
 from records.metrics import CLASSES, METRICS
 
@@ -22,7 +23,8 @@ def render_metrics(wording: Wording) -> str:
         f"| `{metric.name}` | {name_unit(metric.unit, wording)} | {metric.direction} | {define(metric.name, wording)} |"
         for metric in METRICS
     ]
-    return "\n".join([*head, *rows]) + "\n"
+    matched = ["", f"## {wording('report.metrics.matched_title')}", "", wording("report.metrics.matched", fewest=FEWEST_RUNGS, bend=BEND)]
+    return "\n".join([*head, *rows, *matched]) + "\n"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from records.metrics import definition_of, is_geometric
 from records.runs import Run, StudyRuns
 
 # Why a condition is decided (every_seed, beyond_chance) or open.
-Reason = Literal["every_seed", "same", "no_verdict", "own_spread"] | MatchedReason
+Reason = Literal["beyond_chance", "every_seed", "chance", "one_seed", "same", "no_verdict", "own_spread"]
 Sides = tuple[Finalist, Finalist]  # the challenger and the reference
 
 QUALITY = ("test/perplexity", "eval/perplexity")  # the first that both have
@@ -41,7 +41,7 @@ class Condition:
     name: str
     metric: str
     winner: str | None
-    reason: Reason
+    reason: Reason | MatchedReason
     sides: Sides
     margin: float | None = None  # of the condition named margin: the share of perplexity that the challenger may lose
     spread: Spread | None = None  # of a cost: the wider of the two methods' own

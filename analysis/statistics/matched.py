@@ -141,8 +141,7 @@ def _place(learnt: Numbers, common: Numbers) -> _Place:
         return np.take_along_axis(learnt, place[..., None, :], -2)[..., 0, :]
 
     def spread(place: NDArray[np.intp], weight: Numbers) -> Numbers:
-        numbers: NDArray[np.intp] = np.arange(rungs)[:, None]
-        return np.where(numbers == place[..., None, :], weight[..., None, :], 0.0)
+        return _one_hot(place, rungs) * weight[..., None, :]
 
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.nan_to_num((pick(left) - common) / (pick(left) - pick(right)))
@@ -161,6 +160,11 @@ def _place(learnt: Numbers, common: Numbers) -> _Place:
             parabola = parabola + spread(own, weight)
     is_told = np.isfinite(parabola).all(-2, keepdims=True)
     return _Place(is_inside, line, np.where(is_told, parabola, line), slope)
+
+
+def _one_hot(place: NDArray[np.intp], rungs: int) -> Numbers:
+    """Return 1 at the rung of each `place` [..., seeds], 0 elsewhere: [..., rungs, seeds]."""
+    return np.swapaxes(np.eye(rungs, dtype=np.float64)[place], -1, -2)
 
 
 def _per_weight(nats: Numbers, weights: Numbers) -> Numbers:

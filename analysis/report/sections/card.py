@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from analysis.findings import Findings
+from analysis.findings import Findings, recipe
 from analysis.guidance.card import tell_basis, tell_condition, tell_tier, tell_tiers_basis
 from analysis.guidance.questions import answer_questions
 from analysis.guidance.sentences import tell_edge, tell_limits, tell_thin_arm, tell_verdict
 from analysis.labels import Cell, capitalize, label_side, name_method, name_unit
-from analysis.report.document import Block, Leaning, Leanings, Paragraph, Points, Section
+from analysis.report.document import Block, Leaning, Leanings, Paragraph, Section
+from analysis.report.sections.learning import draw_courses
 from analysis.report.sections.measures import name_columns
 from analysis.report.tables import Column, Table
+from analysis.statistics.finalists import Finalist
 from analysis.statistics.tiers import Tier
 from analysis.statistics.verdict import Verdict
 from analysis.text.wording import Wording
@@ -23,13 +25,18 @@ def verdict(findings: Findings, wording: Wording) -> Section | None:
     blocks: list[Block] = []
     if findings.verdict is not None:
         blocks += [Paragraph(_headline(findings.verdict, wording), "verdict"), Paragraph(tell_verdict(findings.verdict, wording))]
+    if findings.sides is not None:
+        blocks.append(Leanings(tuple(_recipe(findings, side, wording) for side in findings.sides)))
+    learning = draw_courses(findings, wording)
+    if learning is not None:
+        blocks.append(learning)
     limits = (
         *(tell_limits(findings.verdict, wording) if findings.verdict else ()),
         *(tell_edge(edge, findings.runs.name, wording) for edge in findings.edges),
         *(tell_thin_arm(arm, completed, wording) for arm, completed in findings.thin_arms.items()),
     )
     if limits:
-        blocks.append(Points(limits))
+        blocks.append(Leanings((Leaning(wording("report.verdict.limits"), limits, label_side("base", wording)),)))
     if findings.sides is not None and findings.conditions:
         winners = (*(side.method for side in findings.sides), None)
         leanings = (_leaning(findings, winner, wording) for winner in winners)
@@ -75,6 +82,15 @@ def _headline(verdict: Verdict, wording: Wording) -> str:
         case _:
             headline = wording(f"report.verdict.{verdict.decision}", first=first, second=second, margin=margin)
     return wording("report.verdict.provisional", headline=headline) if verdict.is_provisional else headline
+
+
+def _recipe(findings: Findings, side: Finalist, wording: Wording) -> Leaning:
+    """Return how the best trial of a method was trained, and the command that takes it home."""
+    trial = side.trial
+    place = trial.id.short.replace("/", "-")
+    command = wording("report.verdict.export", study=findings.runs.name, place=place, trial=trial.uid)
+    title = wording("report.verdict.recipe", side=label_side(f"best {trial.arm}", wording), trial=trial.id.short)
+    return Leaning(title, (recipe(trial), command), label_side(f"best {trial.arm}", wording))
 
 
 def _leaning(findings: Findings, winner: str | None, wording: Wording) -> Leaning:

@@ -5,6 +5,7 @@ import pytest
 
 from analysis.report.figures.curves import Curve, draw_loss_curves, draw_response
 from analysis.report.figures.forest import SPREAD, Ratio, draw_forest
+from analysis.report.figures.learning import LearningCurve, draw_learning
 from analysis.report.figures.trade_off import draw_trade_off
 from analysis.text.wording import read_wording
 
@@ -56,3 +57,22 @@ def test_one_run_that_went_wrong_does_not_flatten_the_others_and_is_counted(wron
         assert low < 35.0
         assert 38.0 < high < 150.0
         assert any(text.get_text() == f"1 beyond, up to {'1G' if wrong == 1e9 else '300'}" for text in axes.texts)
+
+
+def test_both_strong_courses_are_shown_whole_beside_a_run_that_went_wrong() -> None:
+    """Full fine-tuning forgets far more than all the rest, which must not cut it off; a diverged run must not squeeze everything."""
+    many = [LearningCurve(f"toy/lora/{n}", "lora", [(5.0, 1.0), (4.8, 0.99 + n / 1000)], is_pruned=n > 3) for n in range(8)]
+    best = [LearningCurve("toy/lora/9", "lora", [(4.5, 0.98), (4.1, 0.9)], is_best=True)]
+    best.append(LearningCurve("toy/sft/9", "sft", [(4.2, 0.7), (3.6, 0.6)], is_best=True))
+    wrong = LearningCurve("toy/sft/1", "sft", [(60.0, 0.01)])
+    figure = draw_learning({"English": [*many, *best, wrong]}, read_wording(), base=5.1, matched={"English": 4.1})
+    (axes,) = figure.axes
+    right, left = sorted(axes.get_xlim())
+    assert axes.xaxis_inverted()  # further right has learnt more
+    assert right < 3.6
+    assert 5.1 < left < 10
+    assert 0.5 < axes.get_ylim()[0] < 0.6
+    labels = axes.get_legend_handles_labels()[1]
+    assert len(labels) == len(set(labels)) == 7  # best of each, others of each, pruned, base, equal learning
+    faces = [bool(len(marks.get_facecolor())) for marks in axes.collections]
+    assert faces.count(False) == sum(curve.is_pruned for curve in many)  # the last mark of a pruned trial is open

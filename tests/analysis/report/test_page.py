@@ -25,7 +25,19 @@ from records.tracking import create_store
 from tests.support.browser import check_quiet, open_page
 from tests.support.judged_study import NAME, SEEDS, write_judged_study
 
-FIGURES = ("forest", "trade_off", "forgetting", "memory", "loss_curves", "learning_rate", "rank", "scripts", "strata", "parallel")
+FIGURES = (
+    "learning",
+    "forest",
+    "trade_off",
+    "forgetting",
+    "memory",
+    "loss_curves",
+    "learning_rate",
+    "rank",
+    "scripts",
+    "strata",
+    "parallel",
+)
 QUESTIONS = ("get_experiment_by_name", "search_runs", "get_metric_history", "list_artifacts", "download_artifacts")
 NUMBER = re.compile(r"\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 
@@ -169,7 +181,7 @@ def test_a_report_asks_mlflow_once_for_each_artifact_and_history(report: Report,
     kinds = Counter(name for name, *_ in asked)
     assert kinds["download_artifacts"] == 11  # the openings, and the documents of ten replicates
     assert kinds["list_artifacts"] <= 1 + len(runs.trials) + len(runs.replicates)
-    assert kinds["get_metric_history"] <= 3 * (len(runs.trials) + len(runs.replicates))  # loss, gradient's norm, one of validation
+    assert kinds["get_metric_history"] <= 4 * (len(runs.trials) + len(runs.replicates))  # loss, gradient's norm, validation, retention
 
 
 def test_the_report_is_made_again_from_the_store_alone(uri: str, folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from analysis.statistics import conditions, edges, tiers
 from analysis.statistics.comparison import FIGURES
 from analysis.statistics.difference import ClassDecision, Doubt
 from analysis.statistics.importance import EVALUATORS
+from analysis.statistics.matched import MatchedReason
 from analysis.statistics.sensitivity import Shape
 from analysis.statistics.verdict import Decision
 from analysis.text import wording
@@ -47,7 +48,7 @@ TABLES = {
     "prices": trade_off.PRICES,
 }
 PICTURES = (
-    *("forest", "trade_off", "forgetting", "memory", "loss_curves", "learning_rate"),
+    *("learning", "forest", "trade_off", "forgetting", "memory", "loss_curves", "learning_rate"),
     *("rank", "scripts", "strata", "parallel", "importance"),
 )
 
@@ -71,13 +72,14 @@ def vocabulary() -> Mapping[str, set[str]]:
         "commands.prepare.column.{}": ["split", "pairs", "documents", "characters", "median", "longest", "scripts"],
         "commands.prepare.stage.{}": list(get_args(Stage)),
         "commands.repro.column.{}": list(repro.COLUMNS),
-        "guidance.card.condition.{}": ["quality", *conditions.DECIDED_BY],
+        "guidance.card.condition.{}": ["quality", "retention", *conditions.DECIDED_BY],
         "guidance.card.note.{}": ["sure", "provisional", "one_seed"],
         "guidance.card.reason.{}": list(get_args(conditions.Reason)),
         "guidance.claim.reason.{}": list(get_args(judged_claims.Reason)),
         "guidance.edge.name.{}": [name.rpartition(".")[2] for name in edges.SEARCHED],
         "guidance.card.tiers_note.{}": list(get_args(tiers.Basis)),
         "guidance.knee.{}": list(get_args(Shape)),
+        "guidance.matched.{}": list(get_args(MatchedReason)),
         "guidance.verdict.doubt.{}": list(get_args(Doubt)),
         "labels.better.{}": ["minimize", "maximize"],
         "labels.class.{}": [name for names in CLASSES.values() for name in names],
