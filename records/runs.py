@@ -286,11 +286,11 @@ def connect(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def search_runs(client: Any, experiment: str) -> Iterator[Any]:
-    """Yield every run of an experiment, page by page."""
+def search_runs(client: Any, experiment: str, view: int = 1) -> Iterator[Any]:
+    """Yield every run of an experiment, page by page; `view` is MLflow's ViewType, by which deleted ones are left out."""
     token: str | None = None  # of the next page
     while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        page = client.search_runs([experiment], run_view_type=view, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:

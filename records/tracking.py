@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
+from records.experiments import BIRTH, bears
 from records.files import hold, sweep, write_file
 from records.folders import ARTIFACTS_FOLDER, MLFLOW_DATABASE, MLFLOW_LOCK
 from records.results import CurvePoint, Outcome, Record, RungReport
@@ -76,6 +77,10 @@ def _create_schema(database: Path, artifacts: Path) -> None:
     made.engine.dispose()
 
 
+class OtherLifeError(RuntimeError):
+    """An experiment of the study's name that another beginning of it, or somebody else, has made."""
+
+
 class _Client:
     """MLflow's client until it is stopped."""
 
@@ -111,7 +116,7 @@ class Tracker:
         Only one process may write a study at a time, the one that holds its lock: finding a run, or making it, are two requests.
         """
         study = RunId.parse(record.uid).study
-        experiment = self._open_experiment(study)
+        experiment = self._open_experiment(study, record.tags.get(BIRTH, ""))
         digest = _digest_of(record)
         if self._digests.get(record.uid) == digest:
             return
@@ -132,15 +137,21 @@ class Tracker:
         self._client.set_tag(run, WRITTEN, digest)  # last: until here the whole record would be written again
         self._digests[record.uid] = digest
 
-    def _open_experiment(self, study: str) -> str:
-        """Return the study's experiment, made at first use, after learning which of its runs are there."""
+    def _open_experiment(self, study: str, birth: str) -> str:
+        """Return the study's experiment, made at first use, after learning which of its runs are there.
+
+        Raises OtherLifeError where the one of its name is of another beginning: whoever begins a study sees to that, if MLflow answers.
+        """
         if study in self._experiments:
             return self._experiments[study]
         earlier = self._client.get_experiment_by_name(study)
         location = None
         if self.uri.startswith("sqlite:///"):  # beside the database; a server knows best where its artifacts lie
             location = (Path(self.uri.removeprefix("sqlite:///")).parent / ARTIFACTS_FOLDER / study).as_uri()
-        experiment = earlier.experiment_id if earlier else self._client.create_experiment(study, artifact_location=location)
+        if earlier and birth and not bears(self._client, earlier, birth, adopts=True):
+            raise OtherLifeError(f"its experiment {study!r} is of another beginning: give the study a new name, or --archive-earlier")
+        tags = {BIRTH: birth} if birth else None
+        experiment = earlier.experiment_id if earlier else self._client.create_experiment(study, artifact_location=location, tags=tags)
         self._client.set_experiment_tag(experiment, *TRAINING)
         self._experiments[study] = experiment
         self.heal(study)
@@ -214,6 +225,8 @@ def is_refused(error: Exception) -> bool:
     """Return whether an error of MLflow's is one that the same request would meet again: what it asks is wrong, not when."""
     from mlflow.exceptions import MlflowException
 
+    if isinstance(error, OtherLifeError):
+        return True
     return isinstance(error, MlflowException) and 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in BUSY
 
 

@@ -30,6 +30,7 @@ from hikaku.search.trial_store import (
     write_owner,
     write_rung,
 )
+from hikaku.study.folder import BIRTH, load_birth
 from hikaku.study.study import Study
 from records.files import write_file
 from records.folders import ARMS_FOLDER
@@ -149,6 +150,9 @@ class ArmStudies:
             pruner=pruner,
             load_if_exists=True,
         )
+        birth = load_birth(self._folder)
+        if birth is not None and BIRTH not in opened.user_attrs:
+            opened.set_user_attr(BIRTH, birth)  # before the first trial
         self._enqueue_starts(arm, opened)
         # What was searched is kept beside what was found, in Optuna's own words: the study file may be gone.
         space = self._study.arms[arm].space.distributions()

@@ -6,6 +6,7 @@ Everything it does can be interrupted at any instant and done again: running the
 import contextlib
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,9 @@ from hikaku.search.progress import LiveTable
 from hikaku.search.referee import Referee
 from hikaku.search.retries import reopen_failed
 from hikaku.search.standing import RankCorrelation, Standing, read_standing, refuse_other_workers
+from hikaku.search.trial_store import settle_trials
 from hikaku.search.tuning import Search, is_measured
-from hikaku.study.folder import load_identity, lock_study, prepare_texts, save_identity
+from hikaku.study.folder import load_birth, load_identity, lock_study, prepare_texts, save_identity
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
@@ -31,7 +33,8 @@ from hikaku.study.plan import explain_no_verdict
 from hikaku.study.rules import PRECISION, check_device, judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
-from records.folders import DATA_FOLDER, LOGS_FOLDER
+from records.experiments import BIRTH, settle_experiment
+from records.folders import DATA_FOLDER, LOGS_FOLDER, MLFLOW_DATABASE
 from records.metrics import definition_of
 from records.obstacles import Obstacle, find_obstacle
 from records.places import state_root
@@ -64,13 +67,20 @@ class StudySummary:
         return 130 if self.interrupted else 0 if self.best and self.report else 1
 
 
-def run_study(
-    study: Study, *, state: Path | None = None, address: str | None = None, say: Say | None = None, retry_failed: bool = False
+def run_study(  # noqa: PLR0913
+    study: Study,
+    *,
+    state: Path | None = None,
+    address: str | None = None,
+    say: Say | None = None,
+    retry_failed: bool = False,
+    archive_earlier: bool = False,
 ) -> StudySummary:
     """Return the summary of a study after running, or resuming, it to its end.
 
     `state` is the root folder of all studies' state, `address` a Ray cluster's, `say` takes lines for people (default: the
-    terminal); `retry_failed` has trials and replicates that failed, and neither diverged nor ran out of memory, tried again.
+    terminal); `retry_failed` has trials and replicates that failed, and neither diverged nor ran out of memory, tried again;
+    `archive_earlier` renames what an earlier study of the name left in MLflow and in a shared store of trials, which is refused otherwise.
     Raises ValueError, in one line, when the study cannot run here, was begun with another configuration, or is being run by another
     process; Obstacle, in one line, when a disk, a right or a store stops it; RuntimeError when the base or the test split cannot be
     measured, or Ray itself fails.
@@ -78,7 +88,7 @@ def run_study(
     folder = state_root(state) / study.name
     say = say or LiveTable.say
     with lock_study(study, folder), contextlib.ExitStack() as stack:
-        launch = Launch(study, folder, address, say, stack, retry_failed=retry_failed)
+        launch = Launch(study, folder, address, say, stack, retry_failed=retry_failed, archive_earlier=archive_earlier)
         try:
             return launch.run()
         except Exception as error:
@@ -104,6 +114,7 @@ class Launch:
     stack: contextlib.ExitStack  # holds the cluster open
     wording: Wording = field(default_factory=read_wording)
     retry_failed: bool = False
+    archive_earlier: bool = False
     _share: Share | None = None
 
     def __post_init__(self) -> None:
@@ -157,16 +168,33 @@ class Launch:
         digests = digest_data(study.data)
         stored = study.identity(precision, digests, model.digest, stored=True)
         self._check_identity(study.identity(precision, digests, model.digest), stored)
+        birth = self._settle_birth()
         card = prepare_texts(study, model.folder, self.folder, self.say)
-        save_identity(self.folder, stored)
+        save_identity(self.folder, stored, birth)
         save_origins(self.folder, study)
         self.say(self.wording("search.launcher.begun", study=study.name, precision=precision, folder=self.folder))
         if verdictless := explain_no_verdict(study, self.wording):
             self.say(verdictless)
-        tags = {"model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
+        tags = {BIRTH: birth, "model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}
         tags |= {"precision": precision, "data": _digest(digests), "train_digest": card.train_digest}
         place, uri = self.folder / DATA_FOLDER, self._tracking_uri()
         return Setting(self.folder, model.folder, place, precision, uri, tags, dict(digests), model.digest, card.request)
+
+    def _settle_birth(self) -> str:
+        """Return what tells this study from others of its name, after seeing that none of those is where its trials and runs are kept.
+
+        Where MLflow does not answer, its experiment is looked at before the first run is written instead.
+        """
+        birth = load_birth(self.folder)
+        adopts = birth is None and load_identity(self.folder) is not None
+        birth = birth or uuid.uuid4().hex
+        archived = settle_trials(self.study, birth, adopts=adopts, archives=self.archive_earlier)
+        if self.study.tracking.uri or (self.folder.parent / MLFLOW_DATABASE).exists():
+            uri = self._tracking_uri()
+            archived += settle_experiment(uri, self.study.name, birth, adopts=adopts, archives=self.archive_earlier)
+        for name in archived:
+            self.say(self.wording("search.launcher.archived", study=self.study.name, name=name))
+        return birth
 
     def _precision(self) -> Precision:
         """Return the precision, resolved once: a study that was begun keeps what `auto` meant then."""

@@ -15,6 +15,7 @@ unusable (infeasible, out_of_memory, diverged) carries a constraint that is not 
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hikaku.study.folder import BIRTH
 from hikaku.study.study import Study
 from records.files import write_file
 from records.folders import TRIALS_DATABASE
+from records.refusals import Refusal
 from records.results import Ending, Outcome, Rung, TrialStatus
 from records.run_id import RunId
 
@@ -89,6 +92,40 @@ def reopen_trials(study: Study, folder: Path, runs: Iterable[RunId]) -> None:
             for statement in forget:
                 connection.execute(sqlalchemy.text(statement), {"id": trial_id})
     storage.engine.dispose()
+
+
+def settle_trials(study: Study, birth: str, *, adopts: bool, archives: bool) -> list[str]:
+    """Make sure that no study of a shared store of trials bears the name and another birth; return what earlier ones were renamed to.
+
+    A study of no birth is this one's where it holds no trials, or with `adopts`, which says that this one was begun before births were
+    given. Raises Refusal for another's without `archives`.
+    """
+    if study.storage is None or not _has_tables(study.storage):
+        return []
+    storage = RDBStorage(study.storage, skip_compatibility_check=True, skip_table_creation=True)
+    ids = {stored.study_name: stored._study_id for stored in storage.get_all_studies()}  # pyright: ignore[reportPrivateUsage]
+    others: dict[str, int] = {}
+    for arm in study.arms:
+        name = name_optuna_study(study, arm)
+        if name in ids:
+            born = storage.get_study_user_attrs(ids[name]).get(BIRTH)
+            if born not in (None, birth) or (born is None and not adopts and storage.get_n_trials(ids[name])):
+                others[name] = ids[name]
+    if others and not archives:
+        fault = f"{hide_password(study.storage)} holds trials of another beginning of {study.name!r}"
+        raise Refusal("name", fault=fault, allowed="a new name, or --archive-earlier, which renames the earlier ones there")
+    until = f"(until {datetime.now(UTC):%Y-%m-%d %H:%M:%S})"
+    rename = sqlalchemy.text("UPDATE studies SET study_name = :name WHERE study_id = :id")  # for which Optuna has no word
+    with storage.engine.begin() as connection:
+        for name, number in others.items():
+            connection.execute(rename, {"name": f"{name} {until}", "id": number})
+    storage.engine.dispose()
+    return [f"{name} {until}" for name in others]
+
+
+def hide_password(url: str) -> str:
+    """Return a database's URL as it may be shown."""
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
 
 
 def name_optuna_study(study: Study, arm: str) -> str:

@@ -14,6 +14,8 @@ from records.sealed import DamagedError, seal, unseal
 from trainables.corpora.tokens.folder import Card, SetCard
 from trainables.corpora.tokens.writing import prepare_data
 
+BIRTH = "birth"  # key of study.json
+
 
 @contextlib.contextmanager
 def lock_study(study: Study, folder: Path) -> Generator[None]:
@@ -31,6 +33,16 @@ def load_identity(folder: Path) -> dict[str, Any] | None:
 
     Raises Refusal for one that is damaged, Obstacle for one that a newer hikaku wrote.
     """
+    held = _load(folder)
+    return None if held is None else {name: value for name, value in held.items() if name != BIRTH}
+
+
+def load_birth(folder: Path) -> str | None:
+    """Return what tells this beginning of the study from every other; None before any, and of one begun before births were given."""
+    return (_load(folder) or {}).get(BIRTH)
+
+
+def _load(folder: Path) -> dict[str, Any] | None:
     path = folder / STUDY_FILE
     try:
         return unseal(path) if path.exists() else None
@@ -38,9 +50,10 @@ def load_identity(folder: Path) -> dict[str, Any] | None:
         raise Refusal(fault=str(error), allowed="the file as it was, from a copy; or a new name for the study") from None
 
 
-def save_identity(folder: Path, identity: dict[str, Any]) -> None:
+def save_identity(folder: Path, identity: dict[str, Any], birth: str = "") -> None:
     """Write down which study was begun here, unless it stands there; one of the format before is written anew."""
-    sealed = seal(identity)
+    born = load_birth(folder) or birth
+    sealed = seal(identity | ({BIRTH: born} if born else {}))
     path = folder / STUDY_FILE
     if not path.exists() or path.read_text(encoding="utf-8") != sealed:
         write_file(path, sealed)

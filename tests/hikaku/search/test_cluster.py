@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -257,3 +258,25 @@ def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=rf"^no Ray cluster answers at {address}: "), open_cluster(address, tmp_path):
         pass
     assert time.monotonic() - began < ANSWER_SECONDS
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_fresh_folder_beside_a_kept_mlflow_is_refused_or_archives_what_was_there(tmp_path: Path) -> None:
+    study = make_study(tmp_path, name="lives", budget={"trials": 1, "tokens": 900})
+    first, _ = run(study, tmp_path)
+    assert first.exit_code == 0
+    shutil.rmtree(tmp_path / "state" / "lives")
+    uri = create_store(tmp_path / "state")
+    with pytest.raises(
+        ValueError, match=r"^name: \S+ holds an experiment 'lives' of another beginning; allowed: a new name, or --archive-earlier"
+    ):
+        run(study, tmp_path)
+    assert not (tmp_path / "state" / "lives" / "study.json").exists(), "nothing is begun"
+    summary = run_study(study, state=tmp_path / "state", say=(lines := []).append, archive_earlier=True)
+    assert summary.exit_code == 0
+    assert any(line.startswith("lives: what an earlier study of the name left is now 'lives (until 20") for line in lines)
+    runs = read_study_runs("lives", uri)
+    assert len(runs.trials) == 2
+    again, _ = run(study, tmp_path)
+    assert again.exit_code == 0
+    assert len(read_study_runs("lives", uri).trials) == 2

@@ -8,6 +8,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from hikaku.search.arm_studies import ArmStudies
 from hikaku.search.standing import read_standing
 from hikaku.search.trial_store import (
     choices_of,
@@ -16,11 +17,13 @@ from hikaku.search.trial_store import (
     outcome_of,
     rung_of,
     rungs_of,
+    settle_trials,
     start_of,
     status_of,
     write_ending,
     write_rung,
 )
+from hikaku.study.folder import load_birth, load_identity, save_identity
 from records.results import Ending, Outcome, Rung
 from records.run_id import RunId
 from tests.support.stand_in import make_study
@@ -108,3 +111,31 @@ def test_looking_at_a_study_that_was_never_run_makes_nothing(tmp_path: Path, own
     assert not (tmp_path / study.name).exists()
     if own:
         assert sqlalchemy.inspect(sqlalchemy.create_engine(url)).get_table_names() == []
+
+
+def test_a_shared_store_gives_no_study_the_trials_of_another_beginning(tmp_path: Path) -> None:
+    study = make_study(tmp_path, storage=f"sqlite:///{tmp_path / 'shared.db'}")
+    assert settle_trials(study, "first", adopts=False, archives=False) == []
+    save_identity(tmp_path / "one", {"seed": 42}, "first")
+    arms = ArmStudies(study, tmp_path / "one")
+    arms.ask("lora")
+    assert settle_trials(study, "first", adopts=False, archives=False) == []
+    with pytest.raises(
+        ValueError, match=r"^name: sqlite:\S+ holds trials of another beginning of 'small'; allowed: a new name, or --archive"
+    ):
+        settle_trials(study, "second", adopts=False, archives=False)
+    archived = settle_trials(study, "second", adopts=False, archives=True)
+    assert [name.partition(" (until ")[0] for name in archived] == [f"small/{arm}" for arm in study.arms]
+    save_identity(tmp_path / "two", {"seed": 42}, "second")
+    assert {arm: len(trials) for arm, trials in ArmStudies(study, tmp_path / "two").started().items()} == dict.fromkeys(study.arms, 0)
+    with pytest.raises(ValueError, match="of another beginning"):
+        settle_trials(study, "first", adopts=False, archives=False)
+
+
+def test_a_birth_is_kept_for_ever_and_is_no_part_of_the_identity(tmp_path: Path) -> None:
+    assert load_birth(tmp_path) is None
+    save_identity(tmp_path, {"seed": 42})  # as before births were given
+    assert load_birth(tmp_path) is None
+    save_identity(tmp_path, {"seed": 42}, "first")
+    save_identity(tmp_path, {"seed": 42}, "second")
+    assert (load_birth(tmp_path), load_identity(tmp_path)) == ("first", {"seed": 42})
