@@ -6,6 +6,7 @@ Where one of these fails after an upgrade: find what has taken its place in the 
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,14 @@ def find_deepspeed_caches() -> None:
     assert callable(inspect.getclosurevars(releases).nonlocals["func"].cache_clear)
 
 
+def find_ray_addresses() -> None:
+    from ray._common.utils import get_default_ray_temp_dir, get_ray_address_file
+    from ray._private import services
+
+    assert Path(get_ray_address_file(None)).parent == Path(get_default_ray_temp_dir())
+    assert callable(vars(services)["find_bootstrap_address"])
+
+
 def find_transformers_attention() -> None:
     from transformers import Qwen2Config
 
@@ -84,6 +93,9 @@ DOORS: dict[tuple[str, str], Callable[[], None]] = {
     ("analysis.statistics.pareto", "optuna._hypervolume.compute_hypervolume"): find_optuna_hypervolume,
     ("hikaku.search.arm_studies", "_study_id"): find_optuna_study_ids,
     ("hikaku.search.trial_store", "_study_id"): find_optuna_study_ids,
+    ("hikaku.search.cluster", "ray._common.utils.get_default_ray_temp_dir"): find_ray_addresses,
+    ("hikaku.search.cluster", "ray._common.utils.get_ray_address_file"): find_ray_addresses,
+    ("hikaku.search.cluster", "ray._private.services"): find_ray_addresses,
     ("trainables.jobs.facts", "_attn_implementation"): find_transformers_attention,
     ("trainables.process", "ray.train.v2._internal.constants"): find_ray_environment,
     ("trainables.process", "(DataParallelTrainer)"): find_ray_trainer,
