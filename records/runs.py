@@ -21,6 +21,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds without a byte, of a server that hangs; MLflow's own is two minutes
+# MLflow would send a request seven times more by itself: minutes of a server that hangs, and a second run where an answer was only late.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 UID, KIND = "hikaku.uid", "hikaku.kind"

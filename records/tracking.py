@@ -6,7 +6,6 @@ tag `hikaku.written` holds the digest of what was written last, so writing a rec
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,8 +98,6 @@ class Tracker:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.healed: list[str] = []  # uids of which the store held several runs
-        # A request that MLflow sends again by itself makes a second run where the first answer was only late.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         self._client: Any = _Client(connect(uri))
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, str] = {}  # uid -> run id

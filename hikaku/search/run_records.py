@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 
 from hikaku.search.judging import objective_value
-from hikaku.search.standing import Standing
+from hikaku.search.standing import Standing, begun_workers
 from hikaku.search.trial_store import choices_of, ending_of, rungs_of, status_of
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
@@ -92,6 +92,8 @@ def run_record(standing: Standing, setting: Setting, run: RunId) -> "RunRecord |
     # A trial whose choices are not stored yet, since its referee was killed there, is shown without hyperparameters.
     choices = {} if is_base else choices_of(trials[run.finalist])
     params = {} if choices is None or is_base else study.trial_config(run, setting, choices).flatten()
+    if params and (begun := begun_workers(folder)) is not None:  # a study may go on with another number, its earlier trials do not
+        params["engine.workers"] = begun
     is_champion = standing.is_done() and run in standing.best().values()
     # An adapter is small; of full fine-tuning only the best model of each arm is worth its gigabytes in MLflow.
     keeps_weights = is_champion or (not is_base and METHODS[study.arms[run.arm].method].freezes_base)

@@ -87,16 +87,19 @@ def refuse_other_workers(standing: Standing, folder: Path) -> None:
     """Raise ValueError where a trial that is to be taken up was begun on another number of workers, each of whom kept a share."""
     workers = standing.study.resources.workers
     for run, trial in standing.trials().items():
-        path = folder / run.folder / CONFIG_FILE
         is_ended = outcome_of(trial) is not None or load_result(folder / run.folder) is not None
-        if is_ended or not path.exists():
-            continue  # a trial that wrote nothing yet may begin on any number
-        try:
-            begun = json.loads(path.read_bytes())["engine"]["workers"]
-        except (ValueError, TypeError, KeyError):
-            continue  # damaged: the trial writes it anew, and its checkpoint says itself how many wrote it
-        if begun != workers:
+        # A trial that wrote nothing yet may begin on any number; one that is damaged writes anew, and its checkpoint says who wrote it.
+        begun = None if is_ended else begun_workers(folder / run.folder)
+        if begun not in {None, workers}:
             raise Refusal("resources.workers", workers, f"{begun}, with which {run} was begun, until it has ended")
+
+
+def begun_workers(folder: Path) -> int | None:
+    """Return on how many workers a run was begun, None where its folder does not tell."""
+    try:
+        return int(json.loads((folder / CONFIG_FILE).read_bytes())["engine"]["workers"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def rank_trials(trials: Iterable[FrozenTrial], direction: Literal["minimize", "maximize"]) -> list[FrozenTrial]:

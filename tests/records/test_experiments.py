@@ -1,6 +1,6 @@
 """A study's name may be used again, its birth never: nothing is taken up by its name alone."""
 
-from pathlib import Path
+import socket
 
 import pytest
 
@@ -66,6 +66,17 @@ def test_somebody_elses_experiment_is_not_taken_up(store: str) -> None:
         settle_experiment(store, "theirs", "mine", adopts=True, archives=False)
 
 
-def test_a_server_that_does_not_answer_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_a_server_that_is_not_there_says_nothing() -> None:
     assert settle_experiment("http://127.0.0.1:9", "silent", "birth", adopts=False, archives=False) == []
+
+
+def test_a_server_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start must not wait through MLflow's own seven further tries."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as hung:  # connections wait in its queue, nobody answers them
+        uri = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        assert settle_experiment(uri, "hung", "birth", adopts=False, archives=False) == []
+        hung.setblocking(False)
+        hung.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            hung.accept()

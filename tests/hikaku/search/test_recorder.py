@@ -12,6 +12,7 @@ from hikaku.search.recorder import Recorder
 from hikaku.search.referee import Referee
 from hikaku.search.standing import read_standing
 from hikaku.study.setting import Setting
+from records.files import write_file
 from records.results import Outcome, RungReport, save_result
 from records.run_id import RunId
 from records.runs import read_study_runs
@@ -162,6 +163,25 @@ def test_mlflow_says_what_optuna_says_also_when_rebuilt_after_an_outage(tmp_path
     again = Referee(study, set_up(tmp_path, uri))
     assert again.close(finished=True) == ""
     assert len(read_study_runs("small", uri).trials) == 8
+
+
+def test_a_trial_keeps_the_workers_it_was_begun_on_where_the_study_goes_on_with_others(tmp_path: Path) -> None:
+    uri = create_store(tmp_path)
+    one = Referee(make_study(tmp_path, budget={"trials": 1, "tokens": 900}), set_up(tmp_path, uri))
+    flat = one.next_trial()
+    assert flat is not None
+    config = TrialConfig.unflatten(flat)
+    write_file(Path(config.folder) / "config.json", config.model_dump_json())
+    result = result_of(config, Outcome.COMPLETED, 900)
+    save_result(Path(config.folder), result)
+    one.finish(config.uid, result)
+    assert one.close(finished=False) == ""
+    two = Referee(make_study(tmp_path, budget={"trials": 1, "tokens": 900}, resources={"workers": 2}), set_up(tmp_path, uri))
+    run_all(two)
+    assert two.close(finished=True) == ""
+    workers = {run.uid: run.params["engine.workers"] for run in read_study_runs("small", uri).trials}
+    assert workers.pop(config.uid) == 1
+    assert set(workers.values()) == {2}
 
 
 def test_an_objective_of_ones_own_is_a_metric_of_the_trial(tmp_path: Path) -> None:
