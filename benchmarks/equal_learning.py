@@ -1,4 +1,4 @@
-"""How often the comparison at equal learning (analysis/statistics/matched.py) errs in made worlds of which the truth is known.
+"""How often the comparison at equal learning (analysis/statistics/courses.py) errs in made worlds of which the truth is known.
 
 In every world two methods lie on one curve of learning and forgetting, and one of them was trained further: what they keep where each
 stopped is far apart, what they keep at equal learning is the same. Documents are hard or easy for both, each method has documents of its
@@ -16,8 +16,8 @@ from typing import cast
 
 import numpy as np
 
+from analysis.statistics.courses import Course, Documents, Match, match
 from analysis.statistics.crossed import Numbers, estimate
-from analysis.statistics.matched import Course, Documents, Match, match
 from benchmarks.page import describe_command, write_between
 
 START, END = "<!-- equal learning: begin -->", "<!-- equal learning: end -->"

@@ -46,8 +46,13 @@ def check_tracking_uri(uri: str) -> None:
     special = sorted(set(path) & URI_CHARACTERS)
     if special:
         raise Refusal(got=repr(uri), allowed=f"a path without {', '.join(special)}, which MLflow does not read as parts of it")
-    if not Path(path).parent.is_dir():
-        raise Refusal(got=repr(uri), allowed=f"a file in a folder that exists; {Path(path).parent} does not")
+    check_database_folder(uri, Path(path))
+
+
+def check_database_folder(uri: str, database: Path) -> None:
+    """Refuse an SQLite database in a folder that is not there: SQLite makes its file, but no folder."""
+    if not database.parent.is_dir():
+        raise Refusal(got=repr(uri), allowed=f"a file in a folder that exists; {database.parent} does not")
 
 
 def find_store(state: Path | None, uri: str | None = None) -> str:

@@ -5,8 +5,9 @@ import math
 from analysis.findings import recipe
 from analysis.labels import format_cell, label_of, mean_cell, name_method, unit_of
 from analysis.statistics.conditions import COSTS, Condition, Sides
+from analysis.statistics.courses import FEWEST_RUNGS
 from analysis.statistics.finalists import PROVISIONAL, Finalist
-from analysis.statistics.matched import FEWEST_RUNGS, MatchedQuality
+from analysis.statistics.matched import MatchedQuality
 from analysis.statistics.tiers import KEPT_FREE_GIB, Basis, Tier, is_on_gpu
 from analysis.text.wording import Wording
 from analysis.trials import hyperparameters

@@ -1,7 +1,7 @@
 """docs/metrics.md: every metric with its unit, its direction and what it means. `make docs` writes it."""
 
 from analysis.labels import define, name_unit
-from analysis.statistics.matched import BEND, FEWEST_RUNGS
+from analysis.statistics.courses import BEND, FEWEST_RUNGS
 from analysis.text.wording import Wording, read_wording
 from records.metrics import CLASSES, METRICS
 

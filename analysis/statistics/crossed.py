@@ -104,12 +104,20 @@ def estimate(differences: Numbers, tokens: Numbers) -> Crossed:
     )
 
 
-def sum_by_source(differences: Numbers, tokens: Numbers, sources: NDArray[np.intp]) -> tuple[Numbers, Numbers]:
+def number_sources(names: Sequence[str] | None) -> NDArray[np.intp] | None:
+    """Return for the name of each document's source its number from 0 [documents]; None where the sources are not known."""
+    return None if names is None else np.unique(np.asarray(names, dtype=str), return_inverse=True)[1]
+
+
+def sum_by_source(differences: Numbers, tokens: Numbers, sources: NDArray[np.intp] | None) -> tuple[Numbers, Numbers]:
     """Return differences [..., sources, seeds] and tokens [..., sources], summed over the documents of each source.
 
-    `sources` [documents] numbers the source of each document from 0. Documents of one file or book share what makes them hard, so they
-    are not drawn independently; their sources are, as far as anyone knows. The mean is the same either way.
+    `sources` [documents] numbers the source of each document from 0; where it is None each stands for itself. Documents of one file or
+    book share what makes them hard, so they are not drawn independently; their sources are, as far as anyone knows. The mean is the same
+    either way.
     """
+    if sources is None:
+        return differences, tokens
     belongs = np.eye(int(sources.max()) + 1)[sources]  # [documents, sources]
     return np.einsum("...ds,dc->...cs", differences, belongs), tokens @ belongs
 

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.crossed import Numbers, adjust_holm, estimate, find_seed_apart, sum_by_source
+from analysis.statistics.crossed import Numbers, adjust_holm, estimate, find_seed_apart, number_sources, sum_by_source
 from analysis.statistics.finalists import Finalist
 from records.documents import read_table
 from records.folders import DOCUMENTS_FILE
@@ -54,9 +55,7 @@ class Pairs:
     @property
     def sources(self) -> Sequence[str] | None:
         """Return the source of each document, of sets with the same names of files apart; None where the runs did not keep it."""
-        if "source" not in self.documents or self.documents["source"].isna().any():
-            return None
-        return (self.documents["set"] + "/" + self.documents["source"]).tolist()
+        return read_sources(self.documents)
 
     @property
     def adapted(self) -> "Pairs":
@@ -162,12 +161,9 @@ def measure_difference(  # noqa: PLR0913
     if not len(weights):
         raise Refusal("documents", fault="none has a token that was measured", allowed="at least one")
     single = estimate(apart, weights)
-    if sources is None:
-        estimated, by_source = single, weights
-    else:
-        _, numbers = np.unique(np.asarray(sources, dtype=str)[has_tokens], return_inverse=True)
-        summed, by_source = sum_by_source(apart, weights, numbers)
-        estimated = estimate(summed, by_source)
+    numbers = number_sources(None if sources is None else list(compress(sources, has_tokens)))
+    summed, by_source = sum_by_source(apart, weights, numbers)
+    estimated = estimate(summed, by_source)
     low, high = estimated.interval(level)
     sums: Numbers = apart.sum(axis=1)
     shares = by_source / by_source.sum()
@@ -255,6 +251,13 @@ def read_pairs(runs: StudyRuns, first: Finalist, second: Finalist, split: str = 
     again = [run for run in runs.replicates if run.trial in (first.trial.uid, second.trial.uid)]
     lost = tuple(run.uid for run in again if run.seed not in seeds or run.outcome != "completed")
     return Pairs((first.method, second.method), seeds, documents, *stack("nats"), {name: stack(BY_SCRIPT + name) for name in kept}, lost)
+
+
+def read_sources(documents: pd.DataFrame) -> list[str] | None:
+    """Return the source of each document, of sets with the same names of files apart; None where a run did not keep it."""
+    if "source" not in documents or documents["source"].isna().any():
+        return None
+    return (documents["set"] + "/" + documents["source"]).tolist()
 
 
 def _measured(pairs: Pairs) -> tuple[Numbers, Numbers, Numbers, Sequence[str] | None]:

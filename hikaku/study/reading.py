@@ -20,6 +20,7 @@ from hikaku.study.machine import has_gpus
 from hikaku.study.rules import check_device, check_shape, judged_metrics
 from hikaku.study.study import Study
 from records.metrics import definition_of
+from records.places import check_database_folder
 from records.refusals import Refusal, as_refusal, read_error, refuse_name, show
 from search_spaces import shipped_spaces
 from trainables.corpora.reading.formats import SUFFIXES
@@ -79,8 +80,11 @@ def _check_database(key: str, given: str) -> None:
     except ImportError as error:
         missing = str(error.name).partition(".")[0]
         raise Refusal(key, f"{url.drivername!r}, for which {missing} is not installed", f"pip install {missing}") from None
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
-        raise Refusal(key, repr(given), f"a file in a folder that exists; {Path(url.database).parent} does not")
+    if url.get_backend_name() == "sqlite" and url.database:
+        try:
+            check_database_folder(given, Path(url.database))
+        except Refusal as refusal:
+            raise refusal.below(key) from None
 
 
 def study_schema() -> dict[str, Any]:

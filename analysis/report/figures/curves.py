@@ -19,12 +19,13 @@ WIDE_QUALITY = 1.5
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial's history of one metric: `points` are (tokens, value); the best of an arm stands out."""
+    """A trial's course: of a metric `points` are (tokens, value), and a figure may have others; the best of an arm stands out."""
 
     uid: str
     arm: str
-    points: Sequence[tuple[int, float]]
+    points: Sequence[tuple[float, float]]
     is_best: bool = False
+    is_pruned: bool = False
 
 
 def draw_loss_curves(panels: Mapping[str, Sequence[Curve]], wording: Wording, base: Mapping[str, float] | None = None) -> Figure:

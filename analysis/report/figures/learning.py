@@ -4,11 +4,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.report.figures.curves import Curve
 from analysis.report.figures.palette import BASE, MUTED, colour_of, drawing, marker_of
 from analysis.statistics.pareto import find_worst
 from analysis.text.wording import Wording
@@ -16,19 +16,8 @@ from analysis.text.wording import Wording
 ROOM = 0.05  # of the axis, beyond the outermost points
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """A trial's course: `points` are (nats per token learnt, kept) at its rungs in order; that of an arm's finalist stands out."""
-
-    uid: str
-    arm: str
-    points: Sequence[tuple[float, float]]
-    is_best: bool = False
-    is_pruned: bool = False
-
-
 def draw_learning(
-    panels: Mapping[str, Sequence[LearningCurve]],
+    panels: Mapping[str, Sequence[Curve]],
     wording: Wording,
     base: float | None = None,
     matched: Mapping[str, float] | None = None,
@@ -36,8 +25,9 @@ def draw_learning(
 ) -> Figure:
     """Return a panel for each titled group of curves, more learnt to the right and more kept above.
 
-    Each rung is a mark, the last one of a pruned trial open; the finalist of each arm is a strong line. `base` is the nats per token of
-    the untouched model, which kept all; `matched` gives a panel the nats per token at which the finalists are compared.
+    A curve's points are (nats per token learnt, kept) at its rungs in order. Each rung is a mark, the last one of a pruned trial open; the
+    finalist of each arm is a strong line. `base` is the nats per token of the untouched model, which kept all; `matched` gives a panel the
+    nats per token at which the finalists are compared.
     """
     # One above the other, and narrow: it stands beside the verdict on a wide page, and is read whole on a phone's.
     with drawing(width=5.4, height=1.1 + 2.05 * len(panels)) as figure:
@@ -62,7 +52,7 @@ def draw_learning(
     return figure
 
 
-def _draw_curve(axes: Axes, curve: LearningCurve, arms: Sequence[str], wording: Wording, urls: Mapping[str, str]) -> None:
+def _draw_curve(axes: Axes, curve: Curve, arms: Sequence[str], wording: Wording, urls: Mapping[str, str]) -> None:
     colour, marker = colour_of(curve.arm, arms), marker_of(curve.arm, arms)
     xs, ys = [x for x, _ in curve.points], [y for _, y in curve.points]
     height = 4 if curve.is_best else 2
@@ -80,7 +70,7 @@ def _draw_curve(axes: Axes, curve: LearningCurve, arms: Sequence[str], wording: 
             points.set_urls([urls.get(curve.uid)] * len(marks))
 
 
-def _frame(axes: Axes, curves: Sequence[LearningCurve], base: float | None) -> None:
+def _frame(axes: Axes, curves: Sequence[Curve], base: float | None) -> None:
     """End the axes where the points stop counting: one run that went wrong would squeeze all others into a corner. More learnt is right.
 
     The courses that stand out are shown whole, whatever the others do.

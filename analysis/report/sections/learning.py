@@ -6,7 +6,8 @@ from statistics import fmean
 from analysis.findings import Findings
 from analysis.labels import label_of
 from analysis.report.document import Figure
-from analysis.report.figures.learning import LearningCurve, draw_learning, is_drawn
+from analysis.report.figures.curves import Curve
+from analysis.report.figures.learning import draw_learning, is_drawn
 from analysis.report.sections.pictures import picture
 from analysis.statistics.finalists import Finalist
 from analysis.statistics.matched import KEPT, LEARNT
@@ -16,7 +17,7 @@ from records.runs import Run
 
 def draw_courses(findings: Findings, wording: Wording) -> Figure | None:
     """Return the figure, a panel for each set that is to be retained; None where there is none, or no trial reached a rung."""
-    panels: dict[str, list[LearningCurve]] = {}
+    panels: dict[str, list[Curve]] = {}
     compared: dict[str, float] = {}
     for metric in findings.metrics_under(KEPT):
         title = label_of(metric, wording)
@@ -31,16 +32,16 @@ def draw_courses(findings: Findings, wording: Wording) -> Figure | None:
     return picture("learning", draw_learning(panels, wording, base, compared, findings.urls), wording)
 
 
-def _courses(findings: Findings, metric: str) -> list[LearningCurve]:
+def _courses(findings: Findings, metric: str) -> list[Curve]:
     """Return every trial's course that has a point; of the best of each arm the mean over the seeds it was trained again with."""
     best = {run.uid: side for side in findings.compared.values() if (run := side.trial).arm}
-    curves: list[LearningCurve] = []
+    curves: list[Curve] = []
     for trial in findings.runs.trials:
         is_pruned = trial.outcome in ("pruned", "infeasible")
         points = _average(findings, best[trial.uid], metric) if trial.uid in best else _follow(findings, trial, metric)
         drawn = [point for _, point in sorted(points.items()) if is_drawn(point)]
         if drawn:
-            curves.append(LearningCurve(trial.uid, trial.arm, drawn, trial.uid in best, is_pruned))
+            curves.append(Curve(trial.uid, trial.arm, drawn, trial.uid in best, is_pruned))
     return curves
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.report.figures.curves import Curve, draw_loss_curves, draw_response
 from analysis.report.figures.forest import SPREAD, Ratio, draw_forest
-from analysis.report.figures.learning import LearningCurve, draw_learning
+from analysis.report.figures.learning import draw_learning
 from analysis.report.figures.trade_off import draw_trade_off
 from analysis.text.wording import read_wording
 
@@ -61,10 +61,10 @@ def test_one_run_that_went_wrong_does_not_flatten_the_others_and_is_counted(wron
 
 def test_both_strong_courses_are_shown_whole_beside_a_run_that_went_wrong() -> None:
     """Full fine-tuning forgets far more than all the rest, which must not cut it off; a diverged run must not squeeze everything."""
-    many = [LearningCurve(f"toy/lora/{n}", "lora", [(5.0, 1.0), (4.8, 0.99 + n / 1000)], is_pruned=n > 3) for n in range(8)]
-    best = [LearningCurve("toy/lora/9", "lora", [(4.5, 0.98), (4.1, 0.9)], is_best=True)]
-    best.append(LearningCurve("toy/sft/9", "sft", [(4.2, 0.7), (3.6, 0.6)], is_best=True))
-    wrong = LearningCurve("toy/sft/1", "sft", [(60.0, 0.01)])
+    many = [Curve(f"toy/lora/{n}", "lora", [(5.0, 1.0), (4.8, 0.99 + n / 1000)], is_pruned=n > 3) for n in range(8)]
+    best = [Curve("toy/lora/9", "lora", [(4.5, 0.98), (4.1, 0.9)], is_best=True)]
+    best.append(Curve("toy/sft/9", "sft", [(4.2, 0.7), (3.6, 0.6)], is_best=True))
+    wrong = Curve("toy/sft/1", "sft", [(60.0, 0.01)])
     figure = draw_learning({"English": [*many, *best, wrong]}, read_wording(), base=5.1, matched={"English": 4.1})
     (axes,) = figure.axes
     right, left = sorted(axes.get_xlim())

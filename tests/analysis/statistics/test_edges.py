@@ -1,6 +1,7 @@
 """Best values at the end of their range, and the override that searches beyond it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def made(arm: str, name: str, value: Any, distribution: BaseDistribution, comple
     outcomes = ["completed"] * completed + ["pruned"] * 2
     trials = [make_run(f"s/{arm}/{n}", {"eval/perplexity": 10.0 + n}, {name: value}, outcome=each) for n, each in enumerate(outcomes)]
     runs = make_study(trials)
-    runs.files[f"{arm}.json"] = {name: json.loads(optuna.distributions.distribution_to_json(distribution))}  # type: ignore[index]
-    return runs
+    arms = {f"{arm}.json": {name: json.loads(optuna.distributions.distribution_to_json(distribution))}}
+    return replace(runs, files={**runs.files, **arms})
 
 
 @pytest.mark.parametrize(

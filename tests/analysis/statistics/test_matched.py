@@ -10,7 +10,8 @@ import pytest
 
 from analysis.findings import Findings
 from analysis.guidance.card import tell_condition
-from analysis.statistics.matched import Course, Documents, MatchedQuality, match, match_finalists
+from analysis.statistics.courses import Course, Documents, match
+from analysis.statistics.matched import MatchedQuality, match_finalists
 from analysis.text.wording import read_wording
 from records.folders import DOCUMENTS_FILE, RUNGS_FILE
 from tests.support.made_runs import MadeRuns, make_run, make_study
