@@ -46,6 +46,7 @@ format: setup  ## format and mend what ruff can
 
 docs: setup  ## write the generated pages of docs/
 	$(BIN)/python -m analysis.report.definitions > docs/metrics.md
+	$(BIN)/python -m analysis.report.claim_page > docs/claims.md
 
 benchmarks: setup  ## measure this machine and write every measured table of docs/; takes long, and needs a machine that does nothing else
 	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md

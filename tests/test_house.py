@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from analysis.guidance.claim_book import read_claims
 from analysis.labels import define, label_of
+from analysis.report.claim_page import render_claims
 from analysis.report.definitions import render_metrics
 from analysis.text.wording import read_wording
 from records.metrics import CLASSES, METRICS, definition_of
@@ -41,6 +43,10 @@ def test_the_cluster_asks_for_a_token_and_holds_none(cluster: dict[str, Any]) ->
 
 def test_the_metrics_page_is_generated() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == render_metrics(read_wording())
+
+
+def test_the_page_of_claims_is_generated() -> None:
+    assert (ROOT / "docs" / "claims.md").read_text(encoding="utf-8") == render_claims(read_claims(), read_wording())
 
 
 def test_the_classes_in_names_are_those_that_are_measured() -> None:

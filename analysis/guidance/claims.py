@@ -1,12 +1,11 @@
 """Published figures beside this study's own: each reproduced, not reproduced, or not comparable, and why.
 
-A claim is judged in this order, and the first thing that can be said is said. A figure that does not follow from the source's own
-figures is not reproduced, whatever anybody measures. One that no pretrained model can give, one that has no formula, or one that this
-study did not measure, or not in the claim's setting, is not comparable. The rest is compared: values within the claim's tolerance,
-orders beyond chance over seeds.
+A claim has two verdicts, neither of which decides the other. By its sources it agrees with their other figures, contradicts them, or cannot
+be told (analysis/guidance/source_checks.py). Beside a study the first thing that can be said is said: one that no measurement can stand
+beside, that this study did not measure, or not in the claim's setting, is not comparable. The rest is compared: values within the claim's
+tolerance, orders, which any model and data can have, beyond chance over seeds.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from analysis.findings import Findings
-from analysis.guidance.arithmetic import agrees, compute
 from analysis.guidance.claim_book import Claim, ClaimBook, Key, Setting
+from analysis.guidance.source_checks import SourceVerdict, judge_by_source, name_key, show_number
+from analysis.guidance.study_setting import StudySetting
 from analysis.statistics.finalists import (
     PROVISIONAL,
     Finalist,
@@ -28,7 +28,6 @@ from analysis.statistics.finalists import (
 )
 from analysis.statistics.tiers import is_on_gpu
 from analysis.text.wording import Wording
-from records.folders import ORIGINS_FILE
 from records.metrics import mean_of
 from records.runs import Run, StudyRuns
 
@@ -36,11 +35,7 @@ RATES = ("low", "high", "sensitivity")  # of analysis.statistics.learning_rates,
 
 Word = Literal["reproduced", "not_reproduced", "not_comparable"]
 Reason = Literal[
-    "not_linear",
-    "above_uniform",
-    "own_figures",
-    "own_bound",
-    "follows",
+    "no_measure",
     "not_measured",
     "other_setting",
     "within",
@@ -60,9 +55,15 @@ Measured = tuple[float | None, tuple[Run, ...]]  # a value, and the runs it come
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim's verdict. `measured` has the keys of `claim.published` that this study can say something of, taken from `runs`."""
+    """A claim's verdicts: `by_source`, and this study's in `word` and `reason`.
+
+    `is_own` says whether the claim is of the study's model or data; `measured` has the keys of `claim.published` that this study can say
+    something of, taken from `runs`.
+    """
 
     claim: Claim
+    is_own: bool
+    by_source: SourceVerdict
     word: Word
     reason: str
     measured: Mapping[Key, float]
@@ -109,35 +110,32 @@ class _Bench:
         return found
 
     @cached_property
-    def texts(self) -> str:
-        """Where the training texts were taken from, as one line; empty where nothing says."""
-        path = self.runs.artifact(self.runs.parent, ORIGINS_FILE)
-        sets: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["data"]
-        return json.dumps([each for each in sets.values() if each.get("role") == "adapt"])
+    def own(self) -> StudySetting:
+        return StudySetting(self.runs)
 
     def judge(self, claim: Claim) -> Judged:
         setting = self.book.settings.get(claim.setting or "")
         finalists = self.best
-        if setting and claim.setting and not claim.any_recipe and self._has_model(setting):
+        if setting and claim.setting and not claim.any_recipe and self.own.has_model(setting):
             finalists = self.published[claim.setting]
         evidence = {key: self._measure(claim, key, finalists) for key in claim.published if claim.metric}
         measured = {key: value for key, (value, _) in evidence.items() if value is not None and math.isfinite(value)}
         used = {run.uid: run for key in measured for run in evidence[key][1]}
-        held = Judged(claim, "not_comparable", "", measured, tuple(used.values()))
-        fault = _find_fault(claim, setting, self.wording)
-        if fault is None and not claim.comparable:
+        by_source = judge_by_source(claim, self.book, self.wording)
+        held = Judged(claim, self.own.is_own(setting), by_source, "not_comparable", "", measured, tuple(used.values()))
+        if not claim.comparable:
             return replace(held, reason=self.wording(f"claims.why.{claim.name}"))
-        word, reason, values = fault or self._compare(claim, setting, finalists, held)
+        word, reason, values = self._compare(claim, setting, finalists, held)
         return replace(held, word=word, reason=self.wording(f"guidance.claim.reason.{reason}", **values))
 
     def _compare(self, claim: Claim, setting: Setting | None, finalists: Mapping[str, Finalist], held: Judged) -> Finding:
         if not claim.metric:
-            return "reproduced", "follows", {"expression": "; ".join(claim.computed.values())}
+            return "not_comparable", "no_measure", {}
         missing = [key for key in claim.published if key not in held.measured]
         if missing:
             metric = claim.metric.replace("{}", missing[0])
             return "not_comparable", "not_measured", {"metric": metric, "keys": ", ".join(name_key(key, self.wording) for key in missing)}
-        differences = self._differences(claim, setting, held.runs) if setting else []
+        differences = self._differences(claim, setting, held.runs) if setting and claim.check != "order" else []
         if differences:
             return "not_comparable", "other_setting", {"differences": "; ".join(differences)}
         if claim.check == "order":
@@ -163,16 +161,12 @@ class _Bench:
             chosen = choose_setting(self.runs, trials)
         return mean_of(claim.metric, [run.metrics[claim.metric] for run in chosen if claim.metric in run.metrics]), chosen
 
-    def _has_model(self, setting: Setting) -> bool:
-        """Return whether the study is of the setting's model: one from a folder goes by the folder's name."""
-        return self.runs.model.lower() in (setting.model.lower(), setting.model.lower().rpartition("/")[2])
-
     def _differences(self, claim: Claim, setting: Setting, used: Sequence[Run]) -> list[str]:
         """Return what of this study is not as in the source, in words; of another model, that alone."""
-        if not self._has_model(setting):
+        if not self.own.has_model(setting):
             return [self.wording("guidance.claim.other_model", model=self.runs.model or "?", wanted=setting.model)]
         told: list[str] = []
-        if claim.varies and setting.texts not in self.texts:
+        if claim.varies and not self.own.has_texts(setting):
             told.append(self.wording("guidance.claim.other_texts", texts=setting.texts))
         trials = [run for run in used if run.kind != "base"]
         for run in trials:
@@ -211,36 +205,9 @@ class _Bench:
         return "not_reproduced", "other_order_seeds" if any(sign < 0 for sign in signs) else "no_order_seeds", shown
 
 
-def name_key(key: Key, wording: Wording) -> str:
-    """Return what a published figure is of, in words; a number stands for itself."""
-    return wording.find(f"claims.of.{key}", key)
-
-
 def _in_order(claim: Claim) -> list[Key]:
     """Return the keys from the least published figure to the greatest."""
     return sorted(claim.published, key=lambda key: claim.published[key])
-
-
-def _find_fault(claim: Claim, setting: Setting | None, wording: Wording) -> Finding | None:
-    """Return what the published figures say against themselves, None where nothing."""
-    told: dict[str, object]
-    if claim.check == "linear_in_rank":
-        each = {key: value / int(key) for key, value in claim.published.items()}
-        first, last = next(iter(each)), list(each)[-1]
-        if not math.isclose(min(each.values()), max(each.values()), rel_tol=0.01):
-            told = {"first": first, "of_first": each[first], "last": last, "of_last": each[last]}
-            return "not_reproduced", "not_linear", told
-    if claim.check == "pretrained_start" and setting and max(claim.published.values()) > math.log(setting.vocabulary):
-        told = {"loss": max(claim.published.values()), "uniform": math.log(setting.vocabulary), "vocabulary": setting.vocabulary}
-        return "not_comparable", "above_uniform", told
-    for key, expression in claim.computed.items():
-        value, printed = compute(expression), claim.published[key]
-        told = {"which": name_key(key, wording), "printed": _number(printed), "expression": expression, "value": _number(value)}
-        if claim.check == "at_most" and value > printed:
-            return "not_reproduced", "own_bound", told
-        if claim.check != "at_most" and not agrees(printed, value):
-            return "not_reproduced", "own_figures", told
-    return None
 
 
 def _measure_methods(metric: str, parts: Sequence[Finalist | None]) -> Measured:
@@ -263,14 +230,10 @@ def _compare_values(claim: Claim, measured: Mapping[Key, float], wording: Wordin
     return ("reproduced", "within", values) if abs(deviations[worst]) <= claim.tolerance else ("not_reproduced", "off", values)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1e4 else f"{value:.4g}"
-
-
 def _plain(key: Key) -> Any:
     """Return a key as a parameter's value: `16` is a number."""
     return int(key) if key.isdigit() else key
 
 
 def _show(values: Mapping[Key, float], wording: Wording) -> str:
-    return ", ".join(f"{name_key(key, wording)}: {_number(value)}" for key, value in values.items())
+    return ", ".join(f"{name_key(key, wording)}: {show_number(value)}" for key, value in values.items())

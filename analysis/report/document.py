@@ -17,6 +17,14 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """One line, and below it, folded, what else there is to say of it."""
+
+    line: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Points:
     """A list of texts."""
 
@@ -74,7 +82,7 @@ class Sample:
     written: Mapping[str, str]
 
 
-Block = Paragraph | Points | Tiles | Leanings | Table | Figure | Sample
+Block = Paragraph | Folded | Points | Tiles | Leanings | Table | Figure | Sample
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,8 @@ def _texts_of(block: Block) -> Iterator[str]:
     match block:
         case Paragraph():
             yield block.text
+        case Folded():
+            yield from (block.line, block.text)
         case Points():
             yield from block.items
         case Leanings():

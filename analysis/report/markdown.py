@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from analysis.labels import format_cell
-from analysis.report.document import Block, Document, Figure, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.report.document import Block, Document, Figure, Folded, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
 from analysis.report.tables import Table
 from analysis.text.wording import Wording
 from records.folders import FIGURES_FOLDER
@@ -26,6 +26,8 @@ def _render_block(block: Block, links: Mapping[str, str], wording: Wording) -> s
     match block:
         case Paragraph():
             text = f"**{block.text}**" if block.tone == "verdict" else block.text
+        case Folded():
+            text = f"<details><summary>{block.line}</summary>\n\n{block.text}\n\n</details>"
         case Points():
             text = "\n".join(f"- {item}" for item in block.items)
         case Tiles():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.findings import Findings
+from analysis.guidance.arithmetic import fill_in
 from analysis.guidance.claim_book import read_claims
 from analysis.report.report import Report
 from analysis.statistics.comparison import FIGURES, SAVED
@@ -19,10 +20,12 @@ from records.runs import StudyRuns, read_study_runs
 from records.tracking import create_store
 from tests.support.ablation_runs import TOKENS, write_grid
 from tests.support.judged_study import NAME, write_judged_study
+from tests.support.made_runs import QWEN
 from tests.support.prose import Heard, find_prose, mark, mark_all, texts_of_json
 
 RETAINED = ("retained/perplexity", "retained/nats")
 BRAND = ("hikaku",)
+TAGS = ("details", "summary")  # of HTML, in Markdown
 SETS = ("adapted", "english", "japanese")
 SEEDS = (0, 1)
 
@@ -49,10 +52,13 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> StudyRuns:
     return read_study_runs(NAME, uri)
 
 
-@pytest.fixture(scope="module", params=["judged", "one seed", "ablations"])
+@pytest.fixture(scope="module", params=["judged", "one seed", "ablations", "own claims"])
 def report(request: pytest.FixtureRequest, judged: StudyRuns, tmp_path_factory: pytest.TempPathFactory) -> Report:
     if request.param == "judged":
         return Report(Findings(judged), mark_all())
+    if request.param == "own claims":
+        parent = replace(judged.parent, tags={**judged.parent.tags, "model": QWEN})
+        return Report(Findings(replace(judged, parent=parent)), mark_all())
     if request.param == "one seed":
         return Report(Findings(replace(judged, replicates=tuple(run for run in judged.replicates if run.seed == 0))), mark_all())
     return Report(Findings(write_grid(tmp_path_factory.mktemp("ablations"), ARMS, nats)), mark_all())
@@ -71,7 +77,8 @@ def names_in(runs: StudyRuns) -> Iterator[str]:
         yield from (word for name, value in run.tags.items() for word in (name, value) if name != "outcome")
     book = read_claims()
     for claim in book.claims:
-        yield from (*claim.computed.values(), *(claim.metric.replace("{}", key) for key in claim.published))
+        yield from (fill_in(expression, book.figures).replace("==", "≈") for expression in (*claim.computed.values(), *claim.holds))
+        yield from (claim.metric.replace("{}", key) for key in claim.published)
     for setting in book.settings.values():
         yield from (setting.model, setting.texts)
         for params in (setting.params, *setting.recipes.values()):
@@ -80,7 +87,7 @@ def names_in(runs: StudyRuns) -> Iterator[str]:
 
 
 def test_markdown_is_in_the_reports_language(report: Report) -> None:
-    names = [*names_in(report.findings.runs), *report.findings.urls.values()]
+    names = [*names_in(report.findings.runs), *TAGS, *report.findings.urls.values()]
     text = report.as_markdown()
     assert mark("Where the numbers come from") in text
     for figure in report.document.figures():

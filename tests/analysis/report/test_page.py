@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from analysis.findings import LOCAL_PAGES
 from analysis.labels import format_cell
-from analysis.report.document import Block, Document, Figure, Leaning, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
+from analysis.report.document import Block, Document, Figure, Folded, Leaning, Leanings, Paragraph, Points, Sample, Section, Tile, Tiles
 from analysis.report.figures.palette import BASE
 from analysis.report.page import render_page
 from analysis.report.report import Report, build_report
@@ -205,6 +205,7 @@ def test_no_text_becomes_markup() -> None:
     blocks = (
         Paragraph(evil),
         Points((evil,)),
+        Folded(evil, evil),
         Tiles((Tile(evil, ((evil, evil),), evil),)),
         Leanings((Leaning(evil, (evil,), evil),)),
         table,

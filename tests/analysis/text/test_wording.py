@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 
 from analysis.guidance import claims as judged_claims
-from analysis.guidance import questions
+from analysis.guidance import questions, source_checks
 from analysis.guidance.claim_book import read_claims
+from analysis.report import claim_page
 from analysis.report.sections import card, classes, difference, sensitivity, trade_off
 from analysis.report.sections import claims as claims_section
 from analysis.statistics import conditions, edges, tiers
@@ -39,7 +40,7 @@ from trainables.models.source import Lack
 FILES = ("report.md", "report.json", "report.html", "claims.yaml")  # names that look like keys, and are none
 TABLES = {
     "questions": card.QUESTIONS,
-    "claims": claims_section.COLUMNS,
+    "claims": tuple(dict.fromkeys((*claims_section.COLUMNS, *claim_page.COLUMNS))),
     "difference": difference.COLUMNS,
     "effects": sensitivity.EFFECTS,
     "importances": sensitivity.IMPORTANCES,
@@ -76,6 +77,7 @@ def vocabulary() -> Mapping[str, set[str]]:
         "guidance.card.note.{}": ["sure", "provisional", "one_seed"],
         "guidance.card.reason.{}": list(get_args(conditions.Reason)),
         "guidance.claim.reason.{}": list(get_args(judged_claims.Reason)),
+        "guidance.claim.source.{}": list(get_args(source_checks.SourceReason)),
         "guidance.edge.name.{}": [name.rpartition(".")[2] for name in edges.SEARCHED],
         "guidance.card.tiers_note.{}": list(get_args(tiers.Basis)),
         "guidance.knee.{}": list(get_args(Shape)),
@@ -90,6 +92,7 @@ def vocabulary() -> Mapping[str, set[str]]:
         "labels.unit.{}": [*(metric.unit for metric in METRICS), *FIGURES.values(), "own"],
         "report.certainty.means.{}": list(difference.PARTS),
         "report.certainty.part.{}": list(difference.PARTS),
+        "report.claims.by_source.{}": list(get_args(source_checks.SourceWord)),
         "report.claims.word.{}": list(get_args(judged_claims.Word)),
         "report.classes.kind.{}": list(classes.PREFIXES),
         "report.classes.measure.{}": ["accuracy", "bits_per_character", "perplexity"],
