@@ -72,6 +72,11 @@ def fill_in(expression: str, figures: Figures) -> str:
     return FIGURE.sub(lambda found: _write(_look_up(found[1], figures)), expression)
 
 
+def show_sum(expression: str, figures: Figures) -> str:
+    """Return a sum or a comparison with its figures, in the signs that people write. Raises ValueError for a name that none has."""
+    return fill_in(expression, figures).replace("**2", "²").replace("*", "×").replace("==", "≈")
+
+
 def find_span(expression: str, figures: Figures) -> Span:
     """Return the least and the greatest value of a sum, for figures up to half a unit of their last digit off.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.guidance.arithmetic import Figures, agrees, compute, fill_in, find_span, relates
+from analysis.guidance.arithmetic import Figures, agrees, compute, fill_in, find_span, relates, show_sum
 from analysis.guidance.claim_book import Claim, ClaimBook, Key, TradeOff
 from analysis.text.wording import Wording
 
@@ -83,21 +83,22 @@ def _check_sums(claim: Claim, figures: Figures, wording: Wording) -> Iterator[Ch
     """Yield for each figure that is computed too whether it is that number, or of a bound whether the number keeps it."""
     for key, expression in claim.computed.items():
         printed, (low, high) = claim.published[key], find_span(expression, figures)
-        shown = fill_in(expression, figures)
-        value = compute(shown)
-        told = {"which": name_key(key, wording), "printed": _show_as(printed, value), "sum": shown, "value": _show_as(value, printed)}
+        shown, value = show_sum(expression, figures), compute(fill_in(expression, figures))
+        which = name_key(key, wording)
+        follows = shown if claim.computed.keys() == claim.published.keys() else f"{which}: {shown}"
+        told = {"which": which, "printed": _show_as(printed, value), "expression": shown, "value": _show_as(value, printed), "sum": follows}
         if claim.check == "at_most" and not low <= printed < high:
             yield ("contradicts", "own_bound", told) if low > printed else ("agrees", "follows", told)
         elif claim.check == "at_most":
             yield "cannot_be_told", "near", told
         else:
-            fault: SourceReason = "own_figures" if re.search(r"[-+*/(]", shown) else "printed_twice"
+            fault: SourceReason = "own_figures" if re.search(r"[-+×/(]", shown) else "printed_twice"
             yield ("agrees", "follows", told) if agrees(printed, (low, high)) else ("contradicts", fault, told)
 
 
 def _check_relations(claim: Claim, figures: Figures) -> Iterator[Check]:
     for relation in claim.holds:
-        is_so, told = relates(relation, figures), {"sum": fill_in(relation, figures).replace("==", "≈")}
+        is_so, told = relates(relation, figures), {"sum": show_sum(relation, figures)}
         if is_so is None:
             yield "cannot_be_told", "near", told
         else:

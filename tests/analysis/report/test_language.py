@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.findings import Findings
-from analysis.guidance.arithmetic import fill_in
+from analysis.guidance.arithmetic import show_sum
 from analysis.guidance.claim_book import read_claims
 from analysis.report.report import Report
 from analysis.statistics.comparison import FIGURES, SAVED
@@ -77,7 +77,7 @@ def names_in(runs: StudyRuns) -> Iterator[str]:
         yield from (word for name, value in run.tags.items() for word in (name, value) if name != "outcome")
     book = read_claims()
     for claim in book.claims:
-        yield from (fill_in(expression, book.figures).replace("==", "≈") for expression in (*claim.computed.values(), *claim.holds))
+        yield from (show_sum(expression, book.figures) for expression in (*claim.computed.values(), *claim.holds))
         yield from (claim.metric.replace("{}", key) for key in claim.published)
     for setting in book.settings.values():
         yield from (setting.model, setting.texts)
