@@ -15,13 +15,12 @@ narrower than 2 % of the range, or the time of the world is up, which the table 
 """
 
 import argparse
-import heapq
 import math
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -29,23 +28,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
 from scipy import stats
 
 from benchmarks.page import describe_command, write_between
-from hikaku.search.arm_studies import ArmStudies
-from hikaku.search.judging import judge_result, judge_rung, make_ending, weigh_rung
-from hikaku.study.study import Study
-from records.results import Outcome, Result, RungReport
-from records.run_id import RunId
-from search_spaces.grammar import SearchSpace
+from benchmarks.search_worlds import BUDGET, FACTOR, FIRST_RUNG, WORLDS, World
+from benchmarks.searches import TRIALS, Found, Hikaku, Plain, make_study
 
 START, END = "<!-- samplers: begin -->", "<!-- samplers: end -->"
-BUDGET, FIRST_RUNG, FACTOR = 9000, 1000, 3  # tokens of a full trial, the first of two rungs, and between them
-TRIALS = 32  # of hikaku; Optuna has as many as the same tokens pay for
 NARROW, WORSE = 0.02, 0.02  # of a world's range: the interval's width, and what hikaku may lose
-OBJECTIVE, KEPT = "eval/nats_per_token", "retention/english"
 LEVEL = 0.95
 EQUAL, AGAIN = 0.02, 3  # tokens that differ by less are equal; and how often Optuna is run again to come so near
 COLUMNS = (
@@ -62,276 +52,6 @@ COLUMNS = (
     "random fell",
     "tokens",
 )
-
-Configuration = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class World:
-    """A space and what training would make of a configuration: `quality` in nats, lower is better.
-
-    `lives` is the share of the budget after which a configuration diverges, 1 where it does not, 0 where it does not even fit in memory;
-    `kept` is what the constraint bounds from below, at 0.
-    """
-
-    name: str
-    space: Mapping[str, Any]
-    quality: Callable[[Configuration], float]
-    lives: Callable[[Configuration], float] = lambda chosen: 1.0
-    kept: Callable[[Configuration], float] = lambda chosen: 1.0
-    noise: float = 0.02  # deviation of what is measured, in nats
-
-    @property
-    def grammar(self) -> SearchSpace:
-        """Return the space as hikaku reads it."""
-        return SearchSpace.model_validate(self.space)
-
-    def is_usable(self, chosen: Configuration) -> bool:
-        """Return whether a configuration can be the answer."""
-        return self.lives(chosen) >= 1 and self.kept(chosen) >= 0
-
-    def measure(self, chosen: Configuration, tokens: int, random: np.random.Generator) -> dict[str, float]:
-        """Return the metrics at so many tokens: above the final quality by what is still to be learnt, faster at higher rates."""
-        still = math.sqrt(BUDGET / tokens) - 1
-        pace = 0.3 + 0.1 * (math.log10(chosen["optimizer.learning_rate"]) + 4) ** 2
-        value = self.quality(chosen) + pace * still + random.normal(0, self.noise)
-        return {OBJECTIVE: value if tokens <= self.lives(chosen) * BUDGET else math.nan, KEPT: self.kept(chosen)}
-
-    def bounds(self) -> tuple[float, float]:
-        """Return the best and the worst quality of usable configurations, among many drawn at random and then near the best."""
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        drawn = [self.grammar.sample(study.ask()) for _ in range(4000)]
-        qualities = [self.quality(chosen) for chosen in drawn if self.is_usable(chosen)]
-        return min(qualities), max(qualities)
-
-
-def _rate(chosen: Configuration) -> float:
-    return math.log10(chosen["optimizer.learning_rate"])
-
-
-RATE = {"low": 1e-5, "high": 1e-1, "log": True}
-LORA = {"method.alpha_over_rank": 2.0, "optimizer.learning_rate": RATE}
-RANKED = LORA | {"method.rank": {"choices": [4, 8, 16, 32]}, "method.dropout": {"low": 0.0, "high": 0.2}}
-SIZED = LORA | {"method.rank": {"choices": [8, 16, 32, 64, 128, 256]}, "method.targets": {"choices": ["attention", "all_linear"]}}
-CONDITIONAL = LORA | {
-    "method.rank": 8,
-    "method.targets": {"choices": ["attention", "all_linear"]},
-    "method.dropout": {"low": 0.0, "high": 0.4, "when": {"method.targets": "all_linear"}},
-    "optimizer.weight_decay": {"low": 0.0, "high": 0.3, "when": {"method.targets": "attention"}},
-}
-
-
-def _bowl(chosen: Configuration, best: float = -3.0) -> float:
-    """Return a valley in the rate, a slope in rank, and a shallow one in dropout."""
-    return (
-        2 + 0.5 * (_rate(chosen) - best) ** 2 + 0.1 * abs(math.log2(chosen["method.rank"]) - 4) + 2 * abs(chosen["method.dropout"] - 0.05)
-    )
-
-
-def _branches(chosen: Configuration) -> float:
-    """Return a valley whose better branch has a dropout to be found, the other a decay."""
-    if chosen["method.targets"] == "all_linear":
-        return 2 + 0.5 * (_rate(chosen) + 3) ** 2 + 3 * abs(chosen["method.dropout"] - 0.1)
-    return 2.3 + 0.5 * (_rate(chosen) + 2.5) ** 2 + 2 * abs(chosen["optimizer.weight_decay"] - 0.1)
-
-
-def _fits(chosen: Configuration) -> bool:
-    return chosen["method.rank"] * (2 if chosen["method.targets"] == "all_linear" else 1) <= 64
-
-
-def _large(chosen: Configuration) -> float:
-    """Return a valley in the rate whose floor sinks with rank and with more targets: the best is the largest that fits."""
-    return 3 + 0.5 * (_rate(chosen) + 3) ** 2 - 0.1 * math.log2(chosen["method.rank"]) - 0.3 * (chosen["method.targets"] == "all_linear")
-
-
-def _retention(chosen: Configuration) -> float:
-    return -3.0 - _rate(chosen) - 0.05 * math.log2(chosen["method.rank"] / 4)
-
-
-WORLDS = (
-    # learning gets better towards a rate above which nothing trains at all: the optimum lies a quarter of a decade below the cliff
-    World("cliff", RANKED, _bowl, lives=lambda chosen: 1.0 if _rate(chosen) < -2.75 else 0.05),
-    # more is better until it takes more memory than there is
-    World("memory", SIZED, _large, lives=lambda chosen: 1.0 if _fits(chosen) else 0.0),
-    # a rate that learns most forgets too much: the best that is allowed lies on the constraint
-    World("constraint", RANKED, lambda chosen: _bowl(chosen, -2.5), kept=_retention),
-    World("conditions", CONDITIONAL, _branches),
-)
-
-
-# -- trials in time --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Found:
-    """What a search came to: every ended trial's configuration with its outcome and last value, and the tokens trained."""
-
-    tokens: int = 0
-    outcomes: list[str] = field(default_factory=list[str])
-    best: tuple[float, Configuration] | None = None
-
-    def note(self, outcome: str, value: float, chosen: Configuration) -> None:
-        """Add a trial; of completed ones the best is kept."""
-        self.outcomes.append(outcome)
-        if outcome == Outcome.COMPLETED and (self.best is None or value < self.best[0]):
-            self.best = value, chosen
-
-    @property
-    def fallen(self) -> float:
-        """Return the share of trials that could not be trained: they diverged, or took more memory than there is."""
-        return sum(outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) for outcome in self.outcomes) / len(self.outcomes)
-
-
-Trial = Iterator[int]  # a trial under way: yields the tokens it trains next, and ends by itself
-
-
-def run_at_once(begin: Callable[[], Trial | None], workers: int, found: Found, limit: float = math.inf) -> Found:
-    """Return what was found: `workers` trials run at once, in time by their tokens, until none is left to begin, or the tokens are spent.
-
-    Those under way then are trained to their end.
-    """
-    queue: list[tuple[float, int, Trial]] = []
-    count, now = 0, 0.0
-    while True:
-        while len(queue) < workers and found.tokens < limit and (trial := begin()) is not None:
-            count += 1
-            _proceed(queue, now, count, trial, found)
-        if not queue:
-            return found
-        now, place, trial = heapq.heappop(queue)
-        _proceed(queue, now, place, trial, found)
-
-
-def _proceed(queue: list[tuple[float, int, Trial]], now: float, place: int, trial: Trial, found: Found) -> None:
-    trained = next(trial, None)
-    if trained is not None:
-        found.tokens += trained
-        heapq.heappush(queue, (now + trained, place, trial))
-
-
-def rungs() -> tuple[int, ...]:
-    """Return the tokens at which a trial reports, the budget the last."""
-    return (FIRST_RUNG, FIRST_RUNG * FACTOR, BUDGET)
-
-
-def _fall(died: float) -> Outcome:
-    return Outcome.DIVERGED if died else Outcome.OUT_OF_MEMORY
-
-
-# -- hikaku's side ---------------------------------------------------------------------------------------------
-
-
-def make_study(world: World, seed: int, sampler: str = "tpe", trials: int = TRIALS) -> Study:
-    """Return the study of a world: one arm, pruned by halving."""
-    return Study.model_validate(
-        {
-            "name": "world",
-            "model": {"embedded": "tiny", "licence": "none"},
-            "data": {"adapted": {"role": "adapt", "embedded": "japanese"}, "english": {"role": "retain", "embedded": "english"}},
-            "arms": {"lora": {"method": "lora", "space": world.space, "sampler": sampler}},
-            "budget": {"trials": trials, "tokens": BUDGET},
-            "training": {"batch": {"sequence_length": 10, "blocks": 1, "micro_blocks": 1}, "schedule": {"warmup_share": 0.05}},
-            "pruning": {"first_rung": FIRST_RUNG, "reduction_factor": FACTOR},
-            "objectives": [{"metric": OBJECTIVE}],
-            "constraints": [{"metric": KEPT, "at_least": 0.0}],
-            "seed": seed,
-        }
-    )
-
-
-class Hikaku:
-    """The search of a study, judged and told as the referee does it, its trials kept in memory."""
-
-    def __init__(self, world: World, study: Study, folder: Path) -> None:
-        self.world, self.study, self.found = world, study, Found()
-        self.trials = ArmStudies(study, folder, InMemoryStorage())
-
-    def run(self, workers: int) -> Found:
-        """Return what the whole study found."""
-        return run_at_once(self._begin, workers, self.found)
-
-    def _begin(self) -> Trial | None:
-        if len(self.trials.started()["lora"]) >= self.study.budget.trials:
-            return None
-        run = self.trials.ask("lora")
-        return self._train(run, self.trials.choose(run))
-
-    def _train(self, run: RunId, chosen: Configuration) -> Trial:
-        random, before = np.random.default_rng([self.study.seed, run.number]), 0
-        for tokens in rungs():
-            died = self.world.lives(chosen) * BUDGET
-            yield int(min(tokens, died)) - before
-            if died < tokens:
-                result = Result(uid=str(run), outcome=_fall(died), tokens=int(died), metrics={}, started=0, ended=0)
-                self._end(run, judge_result(self.study, result), int(died), {}, chosen)
-                return
-            before, metrics = tokens, self.world.measure(chosen, tokens, random)
-            rung = weigh_rung(self.study, RungReport(tokens=tokens, metrics=metrics, unix_time=0), self.trials.next_sequence())
-            self.trials.keep_rung(run, self.trials.frozen(run), rung)
-            if tokens == BUDGET:
-                result = Result(uid=str(run), outcome=Outcome.COMPLETED, tokens=tokens, metrics=metrics, started=0, ended=0)
-                self._end(run, judge_result(self.study, result), tokens, metrics, chosen)
-                return
-            judgement = judge_rung(self.study, rung)
-            if judgement is None and self.trials.is_outside_best(run, tokens):
-                judgement = Outcome.PRUNED, ""
-            if judgement is not None:
-                self._end(run, judgement, tokens, metrics, chosen)
-                return
-
-    def _end(self, run: RunId, judgement: tuple[Outcome, str], tokens: int, metrics: dict[str, float], chosen: Configuration) -> None:
-        self.trials.decide(run, make_ending(self.study, judgement, tokens, metrics, self.trials.next_sequence()))
-        self.trials.tell_end(run)
-        self.found.note(judgement[0], metrics.get(OBJECTIVE, math.nan), chosen)
-
-
-# -- Optuna's side ---------------------------------------------------------------------------------------------
-
-
-class Plain:
-    """Optuna as its documentation shows it."""
-
-    def __init__(self, world: World, seed: int, sampler: optuna.samplers.BaseSampler) -> None:
-        self.world, self.seed, self.found = world, seed, Found()
-        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=FACTOR)
-        self.study = optuna.create_study(sampler=sampler, pruner=pruner)
-
-    def run(self, workers: int, tokens: float, trials: float = math.inf) -> Found:
-        """Return what was found once the tokens are spent, or so many trials have begun."""
-        return run_at_once(lambda: self._begin(trials), workers, self.found, tokens)
-
-    def _begin(self, trials: float) -> Trial | None:
-        if len(self.study.get_trials(deepcopy=False)) >= trials:
-            return None
-        trial = self.study.ask()
-        return self._train(trial, self.world.grammar.sample(trial))
-
-    def _train(self, trial: optuna.Trial, chosen: Configuration) -> Trial:
-        random, before = np.random.default_rng([self.seed, trial.number]), 0
-        for tokens in rungs():
-            died = self.world.lives(chosen) * BUDGET
-            yield int(min(tokens, died)) - before
-            if died < tokens:
-                self._end(trial, TrialState.FAIL, _fall(died), math.nan, chosen)
-                return
-            before, metrics = tokens, self.world.measure(chosen, tokens, random)
-            if tokens == BUDGET:
-                trial.set_constraint(KEPT, -metrics[KEPT])
-                outcome = Outcome.COMPLETED if metrics[KEPT] >= 0 else Outcome.INFEASIBLE
-                self._end(trial, TrialState.COMPLETE, outcome, metrics[OBJECTIVE], chosen)
-                return
-            trial.report(metrics[OBJECTIVE], tokens)
-            if trial.should_prune():
-                trial.set_constraint(KEPT, -metrics[KEPT])
-                self._end(trial, TrialState.PRUNED, Outcome.PRUNED, metrics[OBJECTIVE], chosen)
-                return
-
-    def _end(self, trial: optuna.Trial, state: TrialState, outcome: Outcome, value: float, chosen: Configuration) -> None:
-        self.study.tell(trial, value if state == TrialState.COMPLETE else None, state)
-        self.found.note(outcome, value, chosen)
-
-
-# -- both, side by side ----------------------------------------------------------------------------------------
 
 
 @dataclass

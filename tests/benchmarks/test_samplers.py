@@ -1,5 +1,6 @@
 """The benchmark of samplers in small: failures teach, halving costs no more than Optuna's, and the table says what fails."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
@@ -8,7 +9,9 @@ import optuna
 import pytest
 
 from benchmarks import samplers
-from benchmarks.samplers import BUDGET, WORLDS, Hikaku, Plain, Row, make_study
+from benchmarks.samplers import Row
+from benchmarks.search_worlds import BUDGET, WORLDS, World
+from benchmarks.searches import Found, Hikaku, Plain, make_study, rungs
 from records.results import Outcome
 
 CLIFF, MEMORY, CONSTRAINT, CONDITIONS = WORLDS
@@ -23,7 +26,7 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("world", [CLIFF, MEMORY], ids=["cliff", "memory"])
-def test_what_cannot_be_trained_is_tried_less_often_than_by_chance(world: samplers.World, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_tried_less_often_than_by_chance(world: World, tmp_path: Path) -> None:
     def fallen(sampler: str) -> float:
         return fmean(Hikaku(world, make_study(world, seed, sampler, 16), tmp_path).run(2).fallen for seed in range(6))
 
@@ -36,7 +39,7 @@ def test_with_eight_workers_halving_trains_no_more_than_optunas(trials: int, tmp
         return Hikaku(CONDITIONS, make_study(CONDITIONS, seed, "random", trials), tmp_path).run(8).tokens
 
     def theirs(seed: int) -> int:
-        return Plain(CONDITIONS, seed, optuna.samplers.RandomSampler(seed=seed)).run(8, samplers.math.inf, trials).tokens
+        return Plain(CONDITIONS, seed, optuna.samplers.RandomSampler(seed=seed)).run(8, math.inf, trials).tokens
 
     assert sum(map(ours, range(8))) <= 1.1 * sum(map(theirs, range(8)))
 
@@ -53,7 +56,7 @@ def test_a_world_knows_its_range_and_a_search_without_an_answer_lost_all_of_it()
     low, high = CLIFF.bounds()
     assert 2.0 <= low < 2.1
     assert high > 3.5
-    assert samplers.regret(samplers.Found(), CLIFF, (low, high)) == 1.0
+    assert samplers.regret(Found(), CLIFF, (low, high)) == 1.0
 
 
 def row(differences: list[float], fallen: float) -> Row:
@@ -77,4 +80,4 @@ def test_holm_makes_the_surest_row_pay_for_all() -> None:
     together = samplers.bound_all([good, other])
     assert together[0] > alone[0]
     assert together[1] == pytest.approx(alone[1])
-    assert samplers.rungs()[-1] == BUDGET
+    assert rungs()[-1] == BUDGET
