@@ -30,7 +30,8 @@ test: setup  ## run the tests, two files at a time; PROCESSES=0 for one after an
 proofs: setup  ## run the long proofs: kills, resumption, real inputs
 	$(BIN)/python -m pytest -m proof --timeout=3600 tests
 
-faults: setup  ## damage studies, fill their disk: each script prints a JSON line with what failed
+faults: setup  ## kill drivers, damage studies, fill their disk: each script prints a JSON line with what failed
+	$(BIN)/python -m tests.faults.kills
 	$(BIN)/python -m tests.faults.mutations
 	$(BIN)/python -m tests.faults.disk_full
 

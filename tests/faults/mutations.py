@@ -6,7 +6,6 @@ A mutation is *used silently* where the study ends with other numbers than witho
 
 import argparse
 import json
-import os
 import random
 import shutil
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from hikaku.study.study import Study
+from tests.support.forked import call_apart
 from tests.support.local_launch import launch
 from tests.support.small_study import describe_study
 
@@ -71,26 +71,6 @@ def sum_documents(folder: Path) -> dict[str, float]:
         return {}
     table = pd.read_parquet(folder / "documents.parquet")
     return {f"{name}/{split}": float(rows["nats"].sum()) for (name, split), rows in table.groupby(["set", "split"])}
-
-
-def call_apart(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what a function returns in a process of its own, or the line of its error."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (this process ends here)
-        try:
-            told = function()
-        except BaseException as error:
-            told = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-        with os.fdopen(writing, "w") as pipe:
-            pipe.write(json.dumps(told))
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(told) if told else {"error": "the process died"}
 
 
 def mutate(path: Path, kind: str, chance: random.Random, others: list[Path]) -> bool:

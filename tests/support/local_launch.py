@@ -58,6 +58,7 @@ class LocalSearch(Search):
                 config = TrialConfig.unflatten(self.ask("configure_replicate", run))
                 with hold_run(Path(config.folder)):
                     save_result(Path(config.folder), run_trial(config, lambda report: True))
+                self.ask("mark", run)
 
     def measure(self, job: Any, runs: Sequence[RunId]) -> None:
         from hikaku.search.tuning import is_measured
@@ -69,6 +70,7 @@ class LocalSearch(Search):
                 config = TrialConfig.unflatten(self._config(run))
                 with hold_run(Path(config.folder)):
                     work(config)
+                self.ask("mark", run)
 
 
 @dataclass
@@ -77,11 +79,13 @@ class LocalLaunch(Launch):
 
     stop: Stop = print
     recorded: bool = True
+    patience: float = 60
 
     def _tracking_uri(self) -> str:
         return super()._tracking_uri() if self.recorded else ""
 
     def _report(self) -> Path:
+        self.stop("report")
         return super()._report() if self.recorded else self.folder
 
     def _on_cluster(self) -> Share:
@@ -93,12 +97,15 @@ class LocalLaunch(Launch):
             search.run()
             rows, best, correlations = (search.ask(method) for method in ("snapshot", "best", "correlations"))
         finally:
-            unwritten = search.ask("close", finished=True)
+            self.stop("close")
+            unwritten = search.ask("close", finished=True, patience=self.patience)
         return self._conclude(rows, best, correlations, unwritten)
 
 
-def launch(study: Study, state: Path, say: Callable[[str], None], stop: Stop = lambda word: None, *, recorded: bool = True) -> StudySummary:
-    """Run or resume a study to its end as `hikaku tune` does."""
+def launch(
+    study: Study, state: Path, say: Callable[[str], None], stop: Stop = lambda word: None, *, recorded: bool = True, patience: float = 60
+) -> StudySummary:
+    """Run or resume a study to its end as `hikaku tune` does; `patience` is how many seconds MLflow is waited for at the end."""
     folder = state / study.name
     with lock_study(study, folder), contextlib.ExitStack() as stack:
-        return LocalLaunch(study, folder, None, say, stack, stop=stop, recorded=recorded).run()
+        return LocalLaunch(study, folder, None, say, stack, stop=stop, recorded=recorded, patience=patience).run()
