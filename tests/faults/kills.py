@@ -56,7 +56,7 @@ INSTANTS: tuple[tuple[str, int], ...] = (
     ("created", 2),  # a run was made in MLflow, and has no values yet
     ("report", 1),
 )
-PATIENCE = 4.0  # seconds that a launch waits for MLflow at its end
+PATIENCE, SILENCE = (4.0, 60.0), ("2", "15")  # seconds that a launch waits for an MLflow that hangs or answers, at its end and for a byte
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Case:
         tracking = {"tracking": {"uri": self.server.uri}} if self.server else {}
         return Study.model_validate(described | {"name": self.name, "finalists": {"best": 1, "seeds": 1}} | tracking)
 
-    def drive(self, study: Study, *, is_killed: bool = False) -> dict[str, Any]:
+    def drive(self, study: Study, *, hangs: bool = False, is_killed: bool = False) -> dict[str, Any]:
         """Return the exit code and the lines of a launch, or that its process died at the case's instant."""
 
         def work() -> dict[str, Any]:
@@ -152,7 +152,8 @@ class Case:
                 pass_by("say")
 
             watch_writing(pass_by)
-            summary = launch(study, self.root, say, pass_by, patience=PATIENCE)
+            os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = SILENCE[not hangs]
+            summary = launch(study, self.root, say, pass_by, patience=PATIENCE[not hangs])
             return {"code": summary.exit_code, "lines": lines}
 
         return call_apart(work)
@@ -161,17 +162,18 @@ class Case:
         """Return what was wrong, if anything, with the launch that was killed and those after it."""
         study = self.make_study()
         folder = self.root / study.name
-        with self.server.hang() if self.server and self.store == "hung at start" else contextlib.nullcontext():
-            first = self.drive(study, is_killed=True)
+        hangs = self.store == "hung at start"
+        with self.server.hang() if self.server and hangs else contextlib.nullcontext():
+            first = self.drive(study, hangs=hangs, is_killed=True)
         is_reached = first.get("error") == DIED
         if not is_reached:  # with an MLflow that hangs nothing is created there, and there is no report
-            self.check(self.store == "hung at start" and self.word in ("created", "report"), f"never came to its instant: {first}")
+            self.check(hangs and self.word in ("created", "report"), f"never came to its instant: {first}")
             self.check(first.get("code") == 1, f"exit code {first}")
         before = call_apart(lambda: read_outcomes(study, folder))
         results = {path: path.read_bytes() for path in folder.rglob("result.json")}
         if self.store == "hung at resume" and self.server:
             with self.server.hang():
-                silent = self.drive(study)
+                silent = self.drive(study, hangs=True)
             self.check(silent.get("code") == 1, f"exit code with an MLflow that hangs: {silent}")
             self.check(any("MLflow" in line for line in silent.get("lines", ())), f"not said of MLflow: {silent}")
         last = self.drive(study)
@@ -194,13 +196,13 @@ def watch_writing(pass_by: Any) -> None:
     """Have a word passed before each record is written to MLflow, and after each run is made there."""
     write, write_values = Tracker.write, Tracker._write_values
 
-    def watched(tracker: Tracker, record: RunRecord) -> None:
+    def watched(self: Tracker, record: RunRecord) -> None:
         pass_by(f"write {record.uid}")
-        write(tracker, record)
+        write(self, record)
 
-    def watched_values(tracker: Tracker, run: Any, record: RunRecord) -> None:
+    def watched_values(self: Tracker, run: str, record: RunRecord) -> None:
         pass_by(f"created {record.uid}")
-        write_values(tracker, run, record)
+        write_values(self, run, record)
 
     Tracker.write, Tracker._write_values = watched, watched_values
 
@@ -243,7 +245,6 @@ def audit(study: Study, uri: str, folder: Path) -> dict[str, Any]:
 
 def run_cases(stores: Sequence[Store], instants: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     """Return a row for each store and instant."""
-    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
     rows: list[dict[str, Any]] = []
     root = Path(tempfile.mkdtemp())
     server = Server(root / "server") if set(stores) - {"local"} else None
