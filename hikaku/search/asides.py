@@ -6,14 +6,14 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from hikaku.search.standing import Standing
-from hikaku.search.trial_store import choices_of, owner_of
+from hikaku.search.trial_store import choices_of, outcome_of, owner_of
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.documents import read_table
-from records.files import put_aside
+from records.files import append_line, put_aside
 from records.folders import ASIDE_LOG, BASE_FOLDER, DOCUMENTS_FILE, RESULT_FILE, RUNGS_FILE, TRIALS_FOLDER
 from records.refusals import Refusal
-from records.results import Owner, claim_result
+from records.results import Outcome, Owner, claim_result
 from records.run_id import RunId
 from records.sealed import DamagedError
 
@@ -36,14 +36,26 @@ def own_of(study: Study, setting: Setting, run: RunId, trial: FrozenTrial | None
 
 
 def claim_results(standing: Standing, setting: Setting) -> None:
-    """Put aside every result of a study's runs that is damaged or another run's. The study's folder is held."""
+    """Put aside every result of a study's runs that is damaged or another run's, and tell which is gone. The study's folder is held."""
     study, trials, replicates = standing.study, standing.trials(), standing.replicates()
     open_ones = (run for run, trial in trials.items() if not trial.state.is_finished())
     judged = {study.id.base, *open_ones, *(replicates or standing.best().values())}  # which are done again where they lack something
     for run in (study.id.base, *trials, *replicates):
         owner, folder = own_of(study, setting, run, None if run.kind == "base" else trials[run.finalist]), setting.folder / run.folder
-        if owner is not None and claim_result(folder, owner) is not None:
+        if owner is None:
+            continue
+        if claim_result(folder, owner) is not None:
             _claim_documents(folder, owner, is_judged=run in judged)
+        elif run not in judged and outcome_of(trials[run]) != Outcome.FAILED:  # of which the workers may have died without a word
+            _tell_loss(folder, run)
+
+
+def _tell_loss(folder: Path, run: RunId) -> None:
+    """Say once of a trial that has ended, and is not trained again, that its result is gone; one that was put aside is told already."""
+    path, log = folder / RESULT_FILE, folder / ASIDE_LOG
+    if log.exists() and str(path) in log.read_text(encoding="utf-8"):
+        return
+    append_line(log, f"{path}: is gone; how {run} ended stands, and of its curve and costs what MLflow holds already")
 
 
 def _claim_documents(folder: Path, owner: Owner, *, is_judged: bool) -> None:

@@ -118,7 +118,7 @@ def judge(truth: dict[str, Any], found: dict[str, Any], again: Callable[[], dict
         found = again()
         if "error" in found:
             return "does not go on", found["error"]
-    put_aside = [line for line in found["lines"] if "put aside" in line]
+    put_aside = [line for line in found["lines"] if "put aside" in line or "is gone" in line]
     # What was put aside of a trial whose end stands may be lacking, its result or its table; nothing else may stand in their place.
     for place, expected in truth["numbers"].items() if put_aside else ():
         numbers = found["numbers"].setdefault(place, expected)

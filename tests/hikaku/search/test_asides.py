@@ -79,6 +79,27 @@ def test_a_result_that_is_not_the_trials_is_put_aside_and_the_trial_trained(tmp_
     assert lines.new() == []
 
 
+def test_a_result_that_is_gone_is_told_once_where_its_trial_is_not_trained_again(tmp_path: Path) -> None:
+    study, folder = make_study(tmp_path), tmp_path / "small"
+    referee = make_referee(study, tmp_path)
+    for rate in (0, 1, 2):  # of one arm or both; the best of an arm would be trained again
+        flat = referee.next_trial()
+        assert flat is not None
+        config = TrialConfig.unflatten(flat)
+        result = own(config).model_copy(update={"metrics": {"eval/perplexity": 10.0 + rate}})
+        save_result(Path(config.folder), result)
+        referee.finish(config.uid, result)
+    referee.close(finished=False)
+    path = Path(config.folder) / "result.json"  # the last trial's, the worst of its arm
+    path.unlink()
+    lines, setting = AsideLines(folder), Setting(folder, tmp_path / "model", tmp_path / "data", "fp32")
+    claim_results(read_standing(study, folder), setting)
+    (line,) = lines.new()
+    assert line == f"{path}: is gone; how {config.uid} ended stands, and of its curve and costs what MLflow holds already"
+    claim_results(read_standing(study, folder), setting)
+    assert lines.new() == []
+
+
 def test_a_trials_own_result_counts_also_from_the_version_before(tmp_path: Path) -> None:
     config = begin(tmp_path)
     path = Path(config.folder) / "result.json"
