@@ -67,8 +67,8 @@ def try_size(study: Path, state: Path, kib: int, truth: dict[str, str]) -> dict[
     try:
         code, said = tune(study, state)
         line = said.splitlines()[-1] if said else ""
+        mount(state, WHOLE, again=True)  # on a disk without a byte SQLite cannot even be read
         failed = [uid for uid, outcome in read_outcomes(study, state).items() if outcome == "failed"]
-        mount(state, WHOLE, again=True)
         code_again, said_again = tune(study, state)
         outcomes = read_outcomes(study, state)
     finally:
