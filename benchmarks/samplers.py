@@ -151,7 +151,7 @@ def bound_all(rows: Sequence[Row]) -> list[float]:
 def main() -> None:
     """Print the table, or put it into a page; exit code 1 where a bound is not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=900, help="most time for a row of the table")
+    parser.add_argument("--seconds", type=float, default=3600, help="most time for a row of the table")
     parser.add_argument("--least", type=int, default=30, help="fewest pairs of a row")
     parser.add_argument("--write", type=Path, help="a page that has the markers of this benchmark")
     options = parser.parse_args()
