@@ -31,7 +31,7 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 import analysis.report.report  # noqa: F401
 from hikaku.search.standing import read_standing
 from hikaku.study.study import Study
-from records.runs import KIND, UID, connect, read_study_runs, search_runs
+from records.runs import UID, connect, read_study_runs, search_runs
 from records.tracking import RunRecord, Tracker, create_store
 from tests.support.forked import DIED, call_apart
 from tests.support.local_launch import launch
@@ -181,7 +181,8 @@ class Case:
         after = call_apart(lambda: read_outcomes(study, folder))
         self.check(len(after) == 4 and None not in after.values(), f"lost: {after}")
         self.check(all(outcome is None or after.get(uid) == outcome for uid, outcome in before.items()), f"decided anew: {before} {after}")
-        again = [str(path) for path, content in results.items() if read_training(path.read_bytes()) != read_training(content)]
+        now = {path: path.read_bytes() for path in folder.rglob("result.json")}
+        again = [str(path) for path in results if path not in now or read_training(now[path]) != read_training(results[path])]
         self.check(not again, f"trained again: {again}")
         told = call_apart(lambda: audit(study, self.uri, folder))
         self.wrong += told["wrong"] if "wrong" in told else [str(told)]
@@ -232,15 +233,15 @@ def audit(study: Study, uri: str, folder: Path) -> dict[str, Any]:
     standing = read_standing(study, folder)
     expected = {study.name, f"{study.name}/base", *map(str, standing.trials()), *map(str, standing.replicates())}
     wrong += [] if counts.keys() == expected else [f"lost or foreign: {sorted(counts.keys() ^ expected)}"]
-    kinds = Counter(run.data.tags[KIND] for run in runs)
     read = read_study_runs(study.name, uri)
     told = {run.uid: run.outcome for run in read.trials}
     ended = {row.uid: None if row.outcome is None else str(row.outcome) for row in standing.snapshot()}
     wrong += [] if told == ended else [f"MLflow {told}, Optuna {ended}"]
     opened = [json.loads(line)["uid"] for line in (folder / "openings.jsonl").read_text().splitlines()]
     wrong += [] if len(set(opened)) == 3 else [f"openings: {opened}"]
-    wrong += [] if (folder / "report.html").exists() else ["no report"]
-    return {"wrong": wrong, "kinds": dict(kinds)}
+    report = (folder / "report.md").read_text(encoding="utf-8") if (folder / "report.md").exists() else ""
+    wrong += [] if f"{len(ended)} trials: " in report else ["no report of so many trials"]
+    return {"wrong": wrong}
 
 
 def run_cases(stores: Sequence[Store], instants: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
