@@ -129,7 +129,7 @@ def main() -> None:
         shares = (f"{100 * share:.1f}" for share in (each.apart, each.matched, each.ends, each.found))
         cells = [world.name, f"{world.documents} x {world.seeds}", *shares, "yes" if each.is_kept else "**no**"]
         lines.append(f"| {' | '.join(cells)} |")
-        print(lines[-1], flush=True)  # noqa: T201
+        print(lines[-1], flush=True)
     if options.write:
         write_between(options.write, START, END, "\n".join(lines))
     sys.exit(0 if all(each.is_kept for each in counts) and counts[0].ends > MOST else 1)

@@ -66,7 +66,7 @@ def main() -> None:
         assert math.isclose(found["plain"], found["ours"], rel_tol=1e-6), f"the sides disagree: {found}"
     table = render_table(options.base, options.tokens, preparing, {side: statistics.median(times[1:]) for side, times in seconds.items()})
     if options.write is None:
-        print(table)  # noqa: T201
+        print(table)
         return
     write_between(options.write, START, END, f"{describe_command()}.\n\n{table}")
 

@@ -240,7 +240,7 @@ def main() -> None:
         ours, blind = (count(setting, interval, options.worlds, place) for interval in (crossed, without_seeds))
         held, known = tally(setting, bootstrap, options.bootstrap_worlds, place, 0)
         counted.append((setting, ours, blind, held / known))
-        print(_row(*counted[-1]), flush=True)  # noqa: T201
+        print(_row(*counted[-1]), flush=True)
     table = render(counted, options.worlds, options.bootstrap_worlds)
     if options.write:
         write_between(options.write, START, END, table)

@@ -159,7 +159,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of Optuna's experimental parts
     rows = [compare(world, workers, options.seconds, options.least) for world in WORLDS for workers in (2, 8)]
     table, kept = render(rows, options.seconds)
-    print(table)  # noqa: T201
+    print(table)
     if options.write:
         write_between(options.write, START, END, table)
     sys.exit(0 if kept else 1)

@@ -92,7 +92,7 @@ def main() -> None:
     shape = SHAPES[options.shape] if options.shape in SHAPES else read_model_shape(Path(options.shape))
     shape = replace(shape, layers=options.layers) if options.layers else shape
     case = Case(options.shape, shape, options.rows, options.length, options.precision, options.checkpointing, options.steps)
-    print(measure_table(case))  # noqa: T201
+    print(measure_table(case))
 
 
 def cases_of_page(steps: int) -> list[Case]:

@@ -84,7 +84,7 @@ def find_torch_dispatch() -> None:
     assert callable(TorchDispatchMode.__torch_dispatch__)
     tensor = torch.zeros(2)
     assert tree_leaves({"a": [tensor, 1]}) == [tensor, 1]
-    assert tensor.untyped_storage()._cdata == tensor[1:].untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
+    assert tensor.untyped_storage()._cdata == tensor[1:].untyped_storage()._cdata
 
 
 # module and private name -> what looks at it. A use that `find_private_doors` cannot see by its underscore has a name in brackets.

@@ -1,9 +1,9 @@
 """docs/claims.md: every published claim, and what its own sources say of it. `make docs` writes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from analysis.guidance.claim_book import ClaimBook, read_claims
-from analysis.guidance.source_checks import judge_by_source
+from analysis.guidance.claim_book import Claim, ClaimBook, read_claims
+from analysis.guidance.source_checks import SourceVerdict, judge_by_source
 from analysis.report.sections.claims import count_verdicts, name_setting, tell_figures
 from analysis.report.sections.measures import name_columns
 from analysis.report.tables import Table
@@ -14,17 +14,17 @@ COLUMNS = ("says", "published", "source", "by_source", "how")
 
 def render_claims(book: ClaimBook, wording: Wording) -> str:
     """Return the page: a table for each model and data that claims are of, and what the letters of documents stand for."""
-    verdicts = [judge_by_source(claim, book, wording) for claim in book.claims]
+    judged = [(claim, judge_by_source(claim, book, wording)) for claim in book.claims]
     head = [
         f"# {wording('report.claims.page_title')}",
         wording("report.claims.page_made"),
-        wording("report.claims.page_counts", count=len(verdicts), by_source=count_verdicts(verdicts, wording)),
+        wording("report.claims.page_counts", count=len(judged), by_source=count_verdicts((verdict for _, verdict in judged), wording)),
         "\n".join(f"- {letter}: {wording(f'claims.source.{letter}')}" for letter in book.sources),
     ]
-    return "\n\n".join([*head, *_render_settings(book, wording)]) + "\n"
+    return "\n\n".join([*head, *_render_settings(judged, book, wording)]) + "\n"
 
 
-def _render_settings(book: ClaimBook, wording: Wording) -> Iterator[str]:
+def _render_settings(judged: Sequence[tuple[Claim, SourceVerdict]], book: ClaimBook, wording: Wording) -> Iterator[str]:
     for name in (*book.settings, None):
         rows = tuple(
             (
@@ -34,9 +34,8 @@ def _render_settings(book: ClaimBook, wording: Wording) -> Iterator[str]:
                 wording(f"report.claims.by_source.{verdict.word}"),
                 verdict.reason,
             )
-            for claim in book.claims
+            for claim, verdict in judged
             if claim.setting == name
-            for verdict in [judge_by_source(claim, book, wording)]
         )
         if rows:
             yield f"## {name_setting(book.settings.get(name or ''), wording)}"

@@ -159,7 +159,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
 
     NaN, which tests nothing, stays NaN and does not count.
     """
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p == p)  # noqa: PLR0124 - NaN is not equal to itself
+    tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     adjusted, highest = [float("nan")] * len(p_values), 0.0
     for rank, (p, place) in enumerate(tested):
         highest = max(highest, min(1.0, (len(tested) - rank) * p))

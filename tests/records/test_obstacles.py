@@ -13,7 +13,7 @@ from records.files import write_file
 from records.obstacles import Obstacle, find_obstacle, probe_folder, require_room
 
 
-class Carrier(Exception):  # noqa: N818
+class CarrierError(Exception):
     """As Ray carries the error of another process."""
 
     def __init__(self, cause: BaseException) -> None:
@@ -48,7 +48,7 @@ class WorkersError(Exception):
     ],
 )
 def test_an_error_of_the_system_is_an_obstacle(error: Exception, advice: str, tmp_path: Path) -> None:
-    for carried in (error, Carrier(error), WorkersError({0: RuntimeError("connection closed by peer"), 1: error})):
+    for carried in (error, CarrierError(error), WorkersError({0: RuntimeError("connection closed by peer"), 1: error})):
         obstacle = find_obstacle(carried, tmp_path)
         assert obstacle is not None
         line = str(obstacle)
@@ -72,7 +72,7 @@ def test_an_error_of_the_system_is_an_obstacle(error: Exception, advice: str, tm
 )
 def test_what_may_be_the_trials_own_is_none(error: Exception) -> None:
     assert find_obstacle(error) is None
-    assert find_obstacle(Carrier(error)) is None
+    assert find_obstacle(CarrierError(error)) is None
 
 
 def test_the_cause_of_a_librarys_error_is_found_and_survives_ray(tmp_path: Path) -> None:

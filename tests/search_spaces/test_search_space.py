@@ -1,6 +1,7 @@
 """The grammar of search spaces, its samples, and the samplers by name."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -31,7 +32,7 @@ SPACE = SearchSpace.model_validate(
 )
 
 
-def ask(space: SearchSpace, sampler: str, trials: int, starts: list[dict[str, Any]] = []) -> list[dict[str, Any]]:  # noqa: B006
+def ask(space: SearchSpace, sampler: str, trials: int, starts: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """Return what a study of so many trials tries, each told a value that is best near rank 8."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", optuna.exceptions.ExperimentalWarning)

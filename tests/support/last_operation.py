@@ -213,7 +213,7 @@ def make_tokenizer() -> Tokenizer:
     from tokenizers.pre_tokenizers import ByteLevel
 
     backend = Backend(BPE(vocab={letter: place for place, letter in enumerate(sorted(ByteLevel.alphabet()), start=1)}, merges=[]))
-    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
     return Tokenizer(SimpleNamespace(backend_tokenizer=backend), 0, 0, 0, "bytes", ByteSpans(backend).find)
 
 

@@ -1,5 +1,6 @@
 """Small texts on disk, and a model folder whose tokens are bytes: then every count is known beforehand."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,14 @@ from tests.support.tiny import write_model
 
 JAPANESE = ("東京は", "夜の", "七時", "猫が", "窓辺で", "眠る", "雨が", "降る", "山は", "静かだ", "川を", "渡る", "駅まで", "歩く")
 WORDS = (*JAPANESE, "the", "cat", "rain", "falls", "on", "a", "roof", "sleeps")
+PROSE = (
+    "朝の川辺を歩くと、水の上に薄い霧が流れていました。",
+    "駅前の古い本屋は、雨の日になると紙の匂いが強くなります。",
+    "祖母は台所の窓を開け、庭の柿の木に向かって手を振った。",
+    "山道を登りきると、遠くの町の灯が星のようにまたたいていた。",
+    "昼休みの校庭では、子どもたちが大きな輪を作って遊んでいる。",
+    "冬の夜、彼は机の上の地図を広げて、行ったことのない国を探した。",
+)
 
 
 def write_byte_model(folder: Path) -> Path:
@@ -40,3 +49,18 @@ def write_jsonl(path: Path, texts: Sequence[str], field: str = "text") -> str:
 def join_targets(targets_rt: NDArray[np.int32], owners_r: NDArray[np.int32], document: int) -> list[int]:
     """Return a document's targets over all its rows, padding left out."""
     return [int(token) for row in targets_rt[owners_r == document] for token in row if token >= 0]
+
+
+def write_mixed(folder: Path) -> Path:
+    """Write the kinds of file that folders of Japanese texts hold, sound and not."""
+    folder.mkdir()
+    for name, text, encoding in zip("abcdi", PROSE, ("shift_jis", "euc_jp", "iso2022_jp", "utf-16", "utf-8-sig"), strict=False):
+        (folder / f"{name}.txt").write_bytes(f"{text}\r\n".encode(encoding))
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in draw_texts(300, seed=5, longest=40)).encode()
+    packed = gzip.compress(rows)
+    (folder / "e_cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    (folder / "f_bad.jsonl").write_text(f'{json.dumps({"text": PROSE[5]})}\n{{"text": "no end\n', encoding="utf-8")
+    (folder / "g_lost.txt").write_text("一行目。\n\ufffd\ufffdが失われた。\n", encoding="utf-8")
+    (folder / "h_empty.txt").write_bytes(b"")
+    (folder / "notes.doc").write_bytes(b"no text")
+    return folder

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pyarrow import parquet  # pyright: ignore[reportMissingTypeStubs]
+from pyarrow import parquet
 from torch import Tensor
 from torch import distributed as dist
 

@@ -64,7 +64,7 @@ def _open_gpu() -> tuple[Any, Any]:
     if not torch.cuda.is_available():
         return None, None
     try:
-        import pynvml  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+        import pynvml  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None, None
     try:

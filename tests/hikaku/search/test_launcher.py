@@ -24,8 +24,8 @@ def launch(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         raise AssertionError("a second referee, and with it a second writer to MLflow")
 
     setting = Setting(folder / study.name, folder / "model", folder / "data", "fp32", "sqlite:///nowhere.db")
-    monkeypatch.setattr(Launch, "_prepare", lambda self: setting)  # pyright: ignore[reportUnknownLambdaType]
-    monkeypatch.setattr(Launch, "_search", lambda self, setting: "searched")  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(Launch, "_prepare", lambda self: setting)
+    monkeypatch.setattr(Launch, "_search", lambda self, setting: "searched")
     monkeypatch.setattr(launcher, "Referee", fail)
     return str(Launch(study, setting.folder, None, print, contextlib.ExitStack()).run())
 

@@ -1,10 +1,7 @@
 """A folder of anything becomes a clean one: right encodings, accounts that balance, splits that stay, nothing half done."""
 
-import gzip
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,25 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.texts import draw_texts, write_jsonl
+from tests.support.texts import PROSE, draw_texts, write_jsonl, write_mixed
 from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Kept, Preparation, prepare_folder, split_by_content
 from trainables.corpora.cleaning.filters import Filters
 from trainables.corpora.reading.document import Document
 from trainables.corpora.reading.formats import Reading
-from trainables.corpora.reading.hub import fetch_data_set
 from trainables.corpora.sources import SPLITS, DataSet, SplitShares, read_texts
 from trainables.corpora.tokens.writing import prepare_data
 
 REAL = os.environ.get("HIKAKU_REAL_DATA")
-PROSE = (
-    "朝の川辺を歩くと、水の上に薄い霧が流れていました。",
-    "駅前の古い本屋は、雨の日になると紙の匂いが強くなります。",
-    "祖母は台所の窓を開け、庭の柿の木に向かって手を振った。",
-    "山道を登りきると、遠くの町の灯が星のようにまたたいていた。",
-    "昼休みの校庭では、子どもたちが大きな輪を作って遊んでいる。",
-    "冬の夜、彼は机の上の地図を広げて、行ったことのない国を探した。",
-)
 FAULTY = ("e_cut.jsonl.gz", "f_bad.jsonl", "g_lost.txt", "h_empty.txt")
 
 
@@ -48,23 +36,8 @@ def _splits(folder: Path) -> dict[str, str]:
     return {row["text"]: split for split in SPLITS for row in map(json.loads, (folder / f"{split}.jsonl").read_text("utf-8").splitlines())}
 
 
-def _write_mixed(folder: Path) -> Path:
-    """Write the kinds of file that folders of Japanese texts hold, sound and not."""
-    folder.mkdir()
-    for name, text, encoding in zip("abcdi", PROSE, ("shift_jis", "euc_jp", "iso2022_jp", "utf-16", "utf-8-sig"), strict=False):
-        (folder / f"{name}.txt").write_bytes(f"{text}\r\n".encode(encoding))
-    rows = "".join(json.dumps({"text": text}) + "\n" for text in draw_texts(300, seed=5, longest=40)).encode()
-    packed = gzip.compress(rows)
-    (folder / "e_cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
-    (folder / "f_bad.jsonl").write_text(f'{json.dumps({"text": PROSE[5]})}\n{{"text": "no end\n', encoding="utf-8")
-    (folder / "g_lost.txt").write_text("一行目。\n\ufffd\ufffdが失われた。\n", encoding="utf-8")
-    (folder / "h_empty.txt").write_bytes(b"")
-    (folder / "notes.doc").write_bytes(b"no text")
-    return folder
-
-
 def test_encodings_of_a_mixed_folder_are_named_and_its_faults_counted(tmp_path: Path) -> None:
-    card = _prepare(_write_mixed(tmp_path / "mixed"), tmp_path / "clean", skip_bad=True)
+    card = _prepare(write_mixed(tmp_path / "mixed"), tmp_path / "clean", skip_bad=True)
     assert {name.removeprefix("mixed/"): how for name, how in card.files.items()} == {
         "a.txt": "text, shift_jis",
         "b.txt": "text, euc_jp",
@@ -96,7 +69,7 @@ def test_encodings_of_a_mixed_folder_are_named_and_its_faults_counted(tmp_path: 
     ],
 )
 def test_each_fault_stops_with_file_and_line(tmp_path: Path, name: str, said: str) -> None:
-    folder = _write_mixed(tmp_path / "mixed")
+    folder = write_mixed(tmp_path / "mixed")
     for other in set(FAULTY) - {name}:
         (folder / other).unlink()
     with pytest.raises(ValueError, match=rf"^\S*mixed/{name}{said}") as caught:
@@ -239,84 +212,6 @@ def test_articles_become_questions_of_one_split_each(tmp_path: Path) -> None:
     homes = {(row["article"], split) for split in SPLITS for row in map(json.loads, (tmp_path / "clean" / f"{split}.jsonl").open())}
     assert len(homes) == 30
     assert {"prompt", "text", "title", "source", "licence", "article", "kind", "section", "characters"} < rows[0].keys()
-
-
-def test_hub_data_sets_are_pinned_and_fetched_once(tmp_path: Path) -> None:
-    asked: list[dict[str, Any]] = []
-
-    def fetch(**request: Any) -> None:
-        asked.append(request)
-        (request["local_dir"] / "main").mkdir()
-        write_jsonl(request["local_dir"] / "main" / "train.jsonl", draw_texts(20))
-
-    source = f"hub:owner/name@{'0a' * 20}:main"
-    folder = fetch_data_set(source, tmp_path / "cache", fetch)
-    assert fetch_data_set(source, tmp_path / "cache", fetch) == folder
-    assert [(each["repo_id"], each["revision"], each["repo_type"]) for each in asked] == [("owner/name", "0a" * 20, "dataset")]
-    assert "main/*.jsonl" in asked[0]["allow_patterns"]
-    assert "*.jsonl" not in asked[0]["allow_patterns"]
-    card = prepare_folder({source: folder}, tmp_path / "clean", Preparation(), {})
-    assert list(card.files) == [f"{source}/main/train.jsonl"]
-
-
-def test_hub_data_sets_that_cannot_be_had_are_one_line(tmp_path: Path) -> None:
-    def fail(**_: Any) -> None:
-        raise OSError("no network\nat all")
-
-    for source in ("hub:owner/name", "hub:owner/name@main", "hub:name@" + "0a" * 20):
-        with pytest.raises(ValueError, match=r"allowed: hub:owner/name@commit\[:config\], the commit 40 hexadecimal digits$"):
-            fetch_data_set(source, tmp_path, fail)
-    source = f"hub:owner/name@{'0a' * 20}"
-    with pytest.raises(ValueError, match=r": could not be fetched: OSError: no network; allowed: a commit that the hub has$"):
-        fetch_data_set(source, tmp_path, fail)
-    with pytest.raises(ValueError, match=r"has no \.txt, .* files there"):
-        fetch_data_set(source, tmp_path, lambda **_: None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "hikaku", "prepare", *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_the_account(tmp_path: Path) -> None:
-    source = _write_mixed(tmp_path / "mixed")
-    done = _run(source, tmp_path / "clean", "--skip-bad", "--licence", "CC0-1.0")
-    assert done.returncode == 0, done.stderr
-    for said in ("skipped: truncated gzip", "1 text, euc_jp", "left out, of no known format: mixed/notes.doc", "train"):
-        assert said in done.stdout
-    printed = _run(source, tmp_path / "clean", "--skip-bad", "--licence", "CC0-1.0", "--json")
-    assert CleanCard.model_validate_json(printed.stdout).licences == {str(source): "CC0-1.0"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ((), "mixed/e_cut.jsonl.gz:"),
-        (("--fold", "kanna"), "--fold: got 'kanna'; did you mean 'kana'?"),
-        (("--encoding", "utf-9"), "encoding 'utf-9' is unknown"),
-        (("--encoding", "hex"), "encoding 'hex' is unknown"),
-        (("--test", "1"), "--validation, --test: got 0.1 and 1"),
-        (("--licence", "other=MIT"), "--licence: got 'other=MIT'; allowed: LICENCE for all sources, or SOURCE=LICENCE"),
-        (("--documents", "page"), "'page' is not one of"),
-        (("none.txt",), "none.txt: no such file"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = _run(_write_mixed(tmp_path / "mixed"), *arguments, tmp_path / "clean")
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert said in done.stderr
-    assert not (tmp_path / "clean").exists()
-
-
-def test_preparing_imports_nothing_heavy(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "a.jsonl", draw_texts(20))
-    code = (
-        "import sys; from pathlib import Path; from hikaku.commands.prepare import *;"
-        f"run_preparation([{str(tmp_path / 'a.jsonl')!r}], Path({str(tmp_path / 'clean')!r}), Preparation(), []);"
-        "print([name for name in ('torch', 'ray', 'mlflow', 'transformers', 'pandas') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
