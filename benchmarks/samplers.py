@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -148,16 +149,24 @@ def bound_all(rows: Sequence[Row]) -> list[float]:
     return bounds
 
 
+def silence_optuna() -> None:
+    """Keep Optuna's lines about each trial, and its warnings of experimental parts, off the terminal."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+
+
 def main() -> None:
     """Print the table, or put it into a page; exit code 1 where a bound is not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3600, help="most time for a row of the table")
     parser.add_argument("--least", type=int, default=30, help="fewest pairs of a row")
+    parser.add_argument("--processes", type=int, default=2, help="rows measured at once")
     parser.add_argument("--write", type=Path, help="a page that has the markers of this benchmark")
     options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore")  # of Optuna's experimental parts
-    rows = [compare(world, workers, options.seconds, options.least) for world in WORLDS for workers in (2, 8)]
+    settings = [(world, workers) for world in WORLDS for workers in (2, 8)]
+    with ProcessPoolExecutor(options.processes, initializer=silence_optuna) as pool:
+        asked = [pool.submit(compare, world, workers, options.seconds, options.least) for world, workers in settings]
+        rows = [each.result() for each in asked]
     table, kept = render(rows, options.seconds)
     print(table)
     if options.write:
