@@ -35,6 +35,10 @@ class World:
     kept: Callable[[Configuration], float] = lambda chosen: 1.0
     noise: float = 0.02  # deviation of what is measured, in nats
 
+    def __reduce__(self) -> tuple[Callable[[str], "World"], tuple[str]]:
+        """Let a world travel to another process by its name: formulas cannot."""
+        return find_world, (self.name,)
+
     @property
     def grammar(self) -> SearchSpace:
         """Return the space as hikaku reads it."""
@@ -111,3 +115,8 @@ WORLDS = (
     World("constraint", RANKED, lambda chosen: _bowl(chosen, -2.5), kept=_retention),
     World("conditions", CONDITIONAL, _branches),
 )
+
+
+def find_world(name: str) -> World:
+    """Return the world of that name. Raises StopIteration where there is none."""
+    return next(world for world in WORLDS if world.name == name)
