@@ -1,6 +1,7 @@
 """Aozora Bunko's files: the work alone, without ruby, notes, header and footer.
 
-A file has the title and the author, a legend between two rules of hyphens, the text, and from 底本： on where it comes from. In the text
+A file has the title and the author, a legend between two rules of hyphens where there are marks, the text, and a colophon, by which alone
+such a file is known. In the text
 《…》 is the reading of what stands before it, which ｜ may open; ［＃…］ is a note on the layout; ※［＃…］ is a character that Shift_JIS
 lacks, described and given by its place in JIS X 0213 (plane-row-cell) or in Unicode.
 """
@@ -11,8 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from trainables.corpora.reading.colophon import find_colophon
+
 LEGEND = "【テキスト中に現れる記号について】"
-SOURCE = re.compile(r"底本[：:]")
+HEAD = 8  # lines that title, original title, author and translators take at most
+PROSE = re.compile(r"　|.*。$")
 RULE = re.compile(r"-{20,}\s*")
 NOTE = re.compile(r"※?［＃[^［］]*］")  # the innermost: a note may quote another
 CODE_POINT = re.compile(r"U\+([0-9A-Fa-f]{4,6})")
@@ -38,26 +42,19 @@ class Work:
 
 
 def is_aozora(lines: Sequence[str]) -> bool:
-    """Return whether the lines are a file of Aozora Bunko: with its legend, or with its footer and its marks."""
+    """Return whether the lines are a file of Aozora Bunko: with its colophon after a text, or with its legend where that was cut off."""
     if any(line.startswith(LEGEND) for line in lines[:40]):
         return True
-    return any(SOURCE.match(line) for line in lines) and any("《" in line or "［＃" in line for line in lines)
+    end = find_colophon(lines)
+    return end is not None and any(line.strip() for line in lines[:end])
 
 
 def read_work(lines: Sequence[str]) -> Work:
     """Return the work that a file's lines hold."""
-    rules = [place for place, line in enumerate(lines[:200]) if RULE.fullmatch(line)]
     legend = next((place for place, line in enumerate(lines[:40]) if line.startswith(LEGEND)), None)
-    if legend is not None:
-        start = next((rule + 1 for rule in rules if rule > legend), legend + 1)
-        head = lines[: min([*rules, legend])]
-    else:
-        start = next((place for place, line in enumerate(lines) if not line.strip()), 0)
-        head = lines[:start]
-    # From the end: 底本： may also stand in a legend or in the work itself.
-    end = next((place for place in range(len(lines) - 1, start, -1) if SOURCE.match(lines[place])), len(lines))
-    while any(SOURCE.match(line) for line in lines[max(start, end - 12) : end]):  # a work may come from several books
-        end = next(place for place in range(max(start, end - 12), end) if SOURCE.match(lines[place]))
+    start, head = _read_head(lines) if legend is None else _read_legend(lines, legend)
+    colophon = find_colophon(lines, start)
+    end = len(lines) if colophon is None else colophon
     named = [line.strip() for line in head if line.strip()]
     work = Work(named[0] if named else "", [])
     work.changes.update({"Aozora header lines": start, "Aozora footer lines": len(lines) - end})
@@ -67,6 +64,21 @@ def read_work(lines: Sequence[str]) -> Work:
             work.lines.append((number, clean))
     work.changes = +work.changes
     return work
+
+
+def _read_legend(lines: Sequence[str], legend: int) -> tuple[int, Sequence[str]]:
+    """Return where the text begins after a legend, and the lines before both."""
+    rules = [place for place, line in enumerate(lines[:200]) if RULE.fullmatch(line)]
+    start = next((rule + 1 for rule in rules if rule > legend), legend + 1)
+    return start, lines[: min([*rules, legend])]
+
+
+def _read_head(lines: Sequence[str]) -> tuple[int, Sequence[str]]:
+    """Return where the text begins in a file without a legend, and the lines of its title: those before the first blank one."""
+    first = next((place for place, line in enumerate(lines) if line.strip()), 0)
+    # No line of the text is taken for the title's: a file may begin with its first sentence.
+    head = next((place for place, line in enumerate(lines) if place >= first and (not line.strip() or PROSE.match(line))), len(lines))
+    return (head, lines[first:head]) if head - first <= HEAD else (first, [])
 
 
 def _strip_marks(line: str, changes: Counter[str]) -> str:
