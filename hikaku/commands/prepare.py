@@ -108,6 +108,8 @@ def _find_remarks(card: CleanCard, wording: Wording) -> list[str]:
     if card.left_out:
         files = f"{', '.join(card.left_out[:5])}{' …' if len(card.left_out) > 5 else ''}"
         remarks.append(wording("commands.prepare.left_out", files=files))
+    if card.pre_tokenised:
+        remarks.append(wording("commands.prepare.pre_tokenised", count=card.pre_tokenised))
     if card.overlaps:
         remarks.append(wording("commands.prepare.overlaps", count=len(card.overlaps)))
     empty = [wording(f"labels.split.{name}") for name, split in card.splits.items() if not split.documents]

@@ -42,13 +42,13 @@ def overlap(answers: Sequence[str], references: Sequence[str]) -> dict[str, Figu
 
 
 def join_words(texts: Sequence[str]) -> list[str]:
-    """Return the texts as Sudachi's words with spaces between them."""
+    """Return the texts as Sudachi's words with spaces between them, whether or not spaces stood between them before."""
     return [" ".join(words) for words in surfaces(texts)]
 
 
 def describe_words() -> str:
-    """Return how the words were split: Sudachi's version, dictionary and mode."""
-    return f"SudachiPy {version('sudachipy')}, sudachidict_core {version('sudachidict_core')}, mode C"
+    """Return how the words were split: Sudachi's version, dictionary and mode, and what becomes of blanks."""
+    return f"SudachiPy {version('sudachipy')}, sudachidict_core {version('sudachidict_core')}, mode C, blanks beside Japanese left out"
 
 
 def semantic_similarity(answers: Sequence[str], references: Sequence[str], model: str, revision: str) -> Figure | None:

@@ -1,7 +1,7 @@
 """BLEU and chrF equal sacrebleu's own on the same words; semantic similarity is there with its model, or absent."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +27,26 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 def test_words_are_sudachis() -> None:
     assert join_words(["猫が窓辺で眠る。"]) == ["猫 が 窓辺 で 眠る 。"]
     assert [line.split() for line in join_words(REFERENCES[:3])] == surfaces(REFERENCES[:3])
+
+
+@pytest.mark.parametrize("part", [lambda text: " ".join(text.replace(" ", "")), lambda text: "　".join(surfaces([text])[0])])
+def test_blanks_between_words_count_as_nothing(part: Callable[[str], str]) -> None:
+    texts = (
+        "猫が窓辺で静かに眠っている。",
+        "昨日は一日じゅう雨が降っていた。",
+        "来年の春に東京へ引っ越すつもりです。",
+        "「朝だ」と父は言った。",
+    )
+    parted = [part(text) for text in texts]
+    for answers, references in ((parted, texts), (texts, parted)):
+        assert {round(figure.value, 6) for figure in overlap(answers, references).values()} == {100}
+
+
+def test_blanks_beside_other_scripts_count_as_nothing_and_between_their_words_stay() -> None:
+    assert {
+        round(figure.value, 6) for figure in overlap(["2024 年 に Python 3 を 学ん だ 。"], ["2024年にPython 3を学んだ。"]).values()
+    } == {100}
+    assert join_words(["the cat", "thecat"]) == ["the cat", "thecat"]
 
 
 def test_figures_and_signatures_are_sacrebleus_own() -> None:

@@ -44,6 +44,7 @@ class CleanCard(Section):
     left_out: list[str] = Field(description="files of the folders that no format is known for")
     licences: dict[str, str] = Field(description="of each source, as the user states it")
     questions: dict[str, int] = Field(description="question and answer pairs made of the documents, by kind")
+    pre_tokenised: int = Field(default=0, description="documents used whose words a program parted by blanks")
     overlaps: list[str] = Field(description="pairs across splits that were allowed")
     digest: str = Field(description="sha256 of the three splits' files")
 

@@ -24,6 +24,7 @@ from trainables.corpora.cleaning.clean_card import CleanCard, describe_split, or
 from trainables.corpora.cleaning.filters import Filters, truncate
 from trainables.corpora.cleaning.normalisation import Fold, normalise
 from trainables.corpora.duplicates import find_duplicates, find_overlaps
+from trainables.corpora.language.blanks import is_pre_tokenised
 from trainables.corpora.reading.document import Document, Malformed
 from trainables.corpora.reading.encodings import REPLACEMENT, find_damage
 from trainables.corpora.reading.formats import Reading, open_texts
@@ -127,6 +128,7 @@ def prepare_folder(
         left_out=account.left_out,
         licences=stated,
         questions=order(Counter(pair.kind for pair in made)),
+        pre_tokenised=sum(is_pre_tokenised(f"{entry.document.prompt}\n{entry.document.text}") for entry in used),
         overlaps=account.overlaps,
         digest=hashlib.sha256("\0".join(listings.values()).encode()).hexdigest(),
     )

@@ -3,17 +3,21 @@
 import json
 import os
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from hikaku.commands.prepare import print_card
 from tests.support.texts import PROSE, draw_texts, write_jsonl, write_mixed
 from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Kept, Preparation, prepare_folder, split_by_content
 from trainables.corpora.cleaning.filters import Filters
+from trainables.corpora.language.japanese import surfaces
 from trainables.corpora.reading.document import Document
 from trainables.corpora.reading.formats import Reading
 from trainables.corpora.sources import SPLITS, DataSet, SplitShares, read_texts
@@ -155,6 +159,14 @@ def test_every_document_is_accounted_for(tmp_path: Path) -> None:
     scripts = [split.scripts.get("kanji", 0) for split in card.splits.values()]
     assert sum(scripts) > 50
     assert sum(split.documents for split in card.splits.values()) == card.used + sum(card.truncated.values()) == 8
+
+
+def test_texts_that_are_pre_tokenised_are_counted_and_told(tmp_path: Path) -> None:
+    texts = [" ".join(words) for words in surfaces(PROSE[:3])] + list(PROSE[3:])
+    card = _prepare(Path(write_jsonl(tmp_path / "a.jsonl", texts)), tmp_path / "clean")
+    assert card.pre_tokenised == 3
+    print_card(card, tmp_path / "clean", Console(file=(printed := StringIO()), width=200))
+    assert "pre-tokenised, with blanks between Japanese words: 3 documents" in printed.getvalue()
 
 
 def test_a_text_of_two_splits_is_refused_left_out_or_allowed(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainables.corpora.language.japanese import LONGEST_BYTES, split_words
+from trainables.corpora.language import japanese
+from trainables.corpora.language.japanese import split_words
 from trainables.corpora.language.scripts import SCRIPTS, classify
 from trainables.corpora.tokens.attribution import PARTS, Attribution, ByteSpans, attribute, load_attribution, save_attribution
 from trainables.evaluation.classes import sum_parts, sum_scripts
 
+LONGEST_BYTES = 49_149  # that Sudachi takes
 REAL = os.environ.get("HIKAKU_REAL_DATA")
 TEXTS = {
     "literary": "ja/aozora_utf8/1579_ruby_19976.txt",
@@ -94,11 +96,29 @@ def test_only_japanese_has_words() -> None:
 
 
 def test_long_texts_are_split_into_words_without_a_gap() -> None:
-    text = "句点のない長い文が続く" * 3000 + "。短い文。" * 3000
+    text = "句点のない長い文が続く" * 4000 + "。短い文。" * 3000
     assert len(text.encode()) > 3 * LONGEST_BYTES
     words = split_words(text)
     assert "".join(word.surface for word in words) == text
     assert all(text[word.start : word.end] == word.surface for word in words[::97])
+
+
+@pytest.mark.parametrize("sign", ["㌔", "㍿", "ﷺ"])
+def test_texts_that_are_longer_once_normalised_are_split_where_no_word_is(sign: str) -> None:
+    """Sudachi normalises one sign to up to eighteen, and refuses then what it took as it stood."""
+    sentence = f"駅まで五{sign}ある。"
+    text = sentence * (LONGEST_BYTES // len(sentence.encode()))
+    words = [word.surface for word in split_words(text)]
+    assert words == [word.surface for word in split_words(sentence)] * text.count("。")
+    assert "".join(word.surface for word in split_words(sign * 15000)) == sign * 15000
+    parted = split_words(f"{sign}" * 9000 + "か\u3099" * 2000)
+    assert not any(word.surface.startswith("\u3099") for word in parted)
+
+
+def test_a_text_that_fits_is_not_split() -> None:
+    text = "モーニング娘。と朝を待つ" * (LONGEST_BYTES // len("モーニング娘。と朝を待つ".encode()))
+    whole = [(each.begin(), each.surface()) for each in japanese._tokenizer().tokenize(text)]
+    assert [(word.start, word.surface) for word in split_words(text)] == whole
 
 
 def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
