@@ -30,7 +30,8 @@ def generate(  # noqa: PLR0913
     rows_per_pass: int = 16,
     as_written: bool = False,
 ) -> list[str]:
-    """Return what the model writes after each prompt, in order: up to `new_tokens` tokens, or to the token that ends a text or turn.
+    """Return what the model writes after each prompt, in order: up to `new_tokens` tokens, or to one that ends a text or turn
+    (`Tokenizer.find_ends`).
 
     A prompt begins with the token that begins a text. Special tokens that stand in a prompt are themselves where a template has written
     it (`as_written`), else they are text; the answer holds none. Temperature 0 takes the likeliest token; any other samples from all
@@ -76,12 +77,11 @@ def _at_rest(model: LanguageModel, tokenizer: Tokenizer, new_tokens: int, temper
 
     causal = model.causal
     own, training = causal.generation_config, model.training
-    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
     causal.generation_config = GenerationConfig(
         max_new_tokens=new_tokens,
         use_cache=True,
-        eos_token_id=sorted({tokenizer.end, *(end for end in ends if end is not None)}),
+        eos_token_id=tokenizer.find_ends(causal),
         pad_token_id=tokenizer.end,
         **sampling,
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from records.files import write_file
 from trainables.config import Precision, TrialConfig
 from trainables.corpora.tokens.folder import check_split, split_folder
-from trainables.corpora.tokens.tokenizer import load_tokenizer
+from trainables.corpora.tokens.tokenizer import load_text_tokenizer, load_tokenizer
 from trainables.evaluation.nats import measure_tokens, perplexity
 from trainables.group import autocast, device_of_worker
 from trainables.methods import Method
@@ -53,16 +54,22 @@ def write_model(config: TrialConfig, weights: Path, folder: Path, source: ModelS
     """Write a trial's adapter, which names its base model, or with `merge`, and where there is no adapter always, the whole model.
 
     `weights` is the trial's own folder of weights. The adapter's base is named by its id on the hub, or by its folder on this machine.
-    The tokenizer lies beside.
+    The tokenizer lies beside, and `generation_config.json`: the base model's, which ends at what training taught too.
     """
     model = build_model(config, weights)
+    base = Path(config.model.folder)
+    ends = load_text_tokenizer(base).find_ends(model.causal)
     if writes_adapter(model.method, merge=merge):
         model.method.save(model.network, folder, base=source.id or config.model.folder, revision=source.revision)
+        settings = model.causal.generation_config
+        settings.eos_token_id = ends
+        write_file(folder / "generation_config.json", settings.to_json_string())
     else:
         whole = model.method.merge(model.network)
         whole.config.use_cache = True  # off in training
+        whole.generation_config.eos_token_id = ends
         whole.save_pretrained(str(folder), safe_serialization=True)
-    load_tokenizer(Path(config.model.folder)).save_pretrained(str(folder))
+    load_tokenizer(base).save_pretrained(str(folder))
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ class Tokenizer:
     """A fast tokenizer: ids of a text and back, what stands before and after one, and a digest of all.
 
     `start` and `end` are one token, the end of the text before, in models without a token that begins a text. `turn_end` is the
-    tokenizer's own EOS: what ends an answer in a chat template, and generation.
+    tokenizer's own EOS: what ends an answer in a chat template.
     """
 
     loaded: Any  # transformers'
@@ -31,6 +31,22 @@ class Tokenizer:
     turn_end: int
     digest: str
     find_bytes: "Callable[[str, Tokens], Spans]"  # of a text and its tokens: each token's first byte and the one after its last
+
+    def choose_end(self, *, is_turn: bool) -> int:
+        """Return the token that training teaches after a text or, where it is one, after a turn of a chat."""
+        return self.turn_end if is_turn else self.end
+
+    def find_ends(self, network: Any) -> list[int]:
+        """Return, in order, all tokens that end a text or a turn: those that training teaches, and those that the model names itself.
+
+        `network` is transformers' model, which names them in its configuration and its settings of generation. Generation stops at
+        these, and an exported model names them.
+        """
+        ends = {self.choose_end(is_turn=False), self.choose_end(is_turn=True)}
+        for settings in (network.config, network.generation_config):
+            named: int | list[int] | None = settings.eos_token_id
+            ends |= set() if named is None else set(named) if isinstance(named, list) else {named}
+        return sorted(ends)
 
     def encode(self, texts: Sequence[str]) -> "list[Tokens]":
         """Return the ids of every text, nothing added; "<|endoftext|>" inside a text is text."""
@@ -123,7 +139,7 @@ def _encode(documents: Sequence[Document], data_set: DataSet, template: str, tok
     encoded: list[Encoded] = []
     for place, prompt, ids in zip(places, prompts, tokenizer.encode_prompts(prompts), strict=True):
         # A plain answer ends as a text does; in any other template it is a turn.
-        end = tokenizer.turn_end if prompt and template != PLAIN else tokenizer.end
+        end = tokenizer.choose_end(is_turn=bool(prompt) and template != PLAIN)
         encoded.append(Encoded(documents[place], prompt, np.concatenate([start, ids]), tokens[place], end))
     return encoded
 
