@@ -111,7 +111,7 @@ def plain(model: LanguageModel, data: Path) -> float:
     nats = 0.0
     for rows, width in plan_passes(widths, ROWS * SEQUENCE):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width]).long() for array in (inputs, targets))
-        nats += linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt).item()
+        nats += linear_cross_entropy(model.hidden_states(inputs_bt), model.head, targets_bt).item()
     return math.exp(nats / int((targets != IGNORED).sum()))
 
 

@@ -191,7 +191,7 @@ class Side:
 def our_loss(model: LanguageModel, tokens: torch.Tensor) -> torch.Tensor:
     """Return the mean nats by our chunked loss."""
     targets = tokens[:, 1:]
-    return linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, targets) / targets.numel()
+    return linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head, targets) / targets.numel()
 
 
 def their_loss(model: LanguageModel, tokens: torch.Tensor) -> torch.Tensor:

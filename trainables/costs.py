@@ -64,6 +64,7 @@ def _activation_bytes(shape: ModelShape, method: Method, batch: Batch, width: in
     layers = shape.layers * width * hidden + layer if activation_checkpointing else shape.layers * layer
     ends = 8 + 4 * hidden + 4 + (width * hidden if trains_head else 0)  # token ids; the final norm
     logit_bytes = 4 + (width if width == 2 else 0)  # float32, and their gradient cast to half precision
+    logit_bytes += 0 if shape.logit_cap is None else 4  # the slopes of the cap
     chunk = min(tokens, loss_chunk_tokens(shape.vocabulary)) * shape.vocabulary * logit_bytes
     head = 4 * shape.vocabulary * hidden if trains_head and width == 2 else 0  # the head's gradient, summed in float32
     loss = tokens * 2 * width * hidden + chunk + head
@@ -77,10 +78,10 @@ def _activation_bytes(shape: ModelShape, method: Method, batch: Batch, width: in
 
 def _saved_layer_bytes(shape: ModelShape, method: Method, width: int) -> int:
     """Return the bytes that one layer keeps for backward per token: every operand whose partner needs a gradient."""
-    hidden, queries, keys = shape.hidden, shape.heads * shape.head_size, shape.key_value_heads * shape.head_size
-    norms = 2 * (4 * hidden + 4)  # the input in float32, and one over its root mean square
+    queries, keys = shape.size("queries"), shape.size("keys")
+    norms = sum(4 * shape.size(size) + 4 for name, size in shape.architecture.vectors.items() if name.endswith(".weight"))
     attention = width * (2 * queries + 2 * keys) + 4 * shape.heads  # queries, keys, values, output; log-sum-exp
-    mlp = 3 * width * shape.intermediate  # gate, its silu, up
+    mlp = (3 if shape.architecture.is_gated else 1) * width * shape.intermediate  # gate, its silu, up; or what the function is of
     return norms + attention + mlp + method.kept_for_backward(shape, width)
 
 

@@ -11,7 +11,8 @@ from records.results import load_result
 from records.run_id import RunId
 from records.sealed import INTACT, DamagedError
 from trainables.config import TrialConfig
-from trainables.models.source import WEIGHTS, check_model_folder, digest_model
+from trainables.models.folder import WEIGHTS, inspect_folder
+from trainables.models.source import digest_model
 
 if TYPE_CHECKING:
     from trainables.corpora.tokens.tokenizer import Tokenizer
@@ -65,7 +66,7 @@ def find_model(name: str, state: Path) -> SavedModel:
     """
     folder = Path(name).expanduser().absolute()
     if folder.is_dir():
-        check_model_folder(folder)
+        inspect_folder(folder)
         return SavedModel(name, folder)
     run = _read_uid(name)
     trial = state / run.study / run.folder if run else state
@@ -76,7 +77,7 @@ def find_model(name: str, state: Path) -> SavedModel:
     if run.kind != "base" and not any(weights.glob(WEIGHTS)):
         raise Refusal("MODEL_OR_TRIAL", f"{name}, which left no weights in {trial}", "a trial that has completed")
     _refuse_damage(name, trial, config)
-    check_model_folder(Path(config.model.folder))
+    inspect_folder(Path(config.model.folder))
     return SavedModel(name, Path(config.model.folder), config, None if run.kind == "base" else weights)
 
 

@@ -25,7 +25,8 @@ from records.refusals import Refusal, as_refusal, read_error, refuse_name, show
 from search_spaces import shipped_spaces
 from trainables.corpora.reading.formats import SUFFIXES
 from trainables.corpora.sources import find_files
-from trainables.models.source import check_model_folder, resolve_model
+from trainables.models.folder import inspect_folder
+from trainables.models.source import resolve_model
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -139,7 +140,7 @@ def _resolve_paths(draft: Draft) -> None:
     if isinstance(model.get("path"), str):
         path = _absolute(draft, ("model", "path"), model["path"])
         try:
-            check_model_folder(path)
+            inspect_folder(path)
         except ValueError as error:
             raise draft.refuse(("model", "path"), as_refusal(error)) from None
         model["path"] = str(path)

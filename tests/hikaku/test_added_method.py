@@ -40,7 +40,7 @@ class Ia3(Adapter, frozen=True):
         sizes = shape.linear_sizes()
         return shape.layers * (sizes["k_proj"][1] + sizes["v_proj"][1] + (sizes["down_proj"][0] if self.mlp else 0))
 
-    def peft_config(self) -> Any:
+    def peft_config(self, network: Any) -> Any:
         """Return peft's IA3Config; the factors start at 1."""
         from peft import IA3Config
 

@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def _nats(model: LanguageModel, blocks: Blocks) -> Tensor:
     inputs, targets, positions = (torch.from_numpy(array).long() for array in blocks)
-    return token_nats(model.hidden_states(inputs, positions), model.head_weight, targets)[0]
+    return token_nats(model.hidden_states(inputs, positions), model.head, targets)[0]
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_a_documents_nats_in_a_packed_block_are_its_nats_alone(model: LanguageMo
 def test_without_positions_documents_would_leak(model: LanguageModel, passages: list[Passage]) -> None:
     packed = pack_blocks(passages, 16)
     inputs, targets, _ = (torch.from_numpy(array).long() for array in packed)
-    leaking, _ = token_nats(model.hidden_states(inputs), model.head_weight, targets)
+    leaking, _ = token_nats(model.hidden_states(inputs), model.head, targets)
     assert not torch.allclose(leaking, _nats(model, packed), rtol=1e-3)
 
 

@@ -4,6 +4,7 @@ The base leaves its hidden states of the first rows of each such set; its head i
 base is needed beside the trial, which holds its own weights.
 """
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from records.files import write_file
 from records.folders import REFERENCE_FILE
 from trainables.corpora.tokens.folder import Card, load_card, split_folder
 from trainables.corpora.tokens.packing import IGNORED
+from trainables.models.folder import match_parameters
+from trainables.models.loss import Head
 from trainables.models.model import LanguageModel
-from trainables.shape import loss_chunk_tokens
+from trainables.shape import loss_chunk_tokens, read_model_shape
 
 TOKENS = 2048  # of each set, at least one row: a mean over so many is steady, and their hidden states are some megabytes
 
@@ -38,25 +41,25 @@ def measure_divergence(model: LanguageModel, card: Card, data_folder: Path, base
     if not (base_folder / REFERENCE_FILE).exists():
         return {}
     reference = load_file(base_folder / REFERENCE_FILE)
-    head = model.head_weight  # the trial's own: full fine-tuning changes it
-    base_head = read_head(model_folder).to(head.device, head.dtype)
+    head = model.head  # the trial's own: full fine-tuning changes it
+    like = head.weight
+    base_head = replace(head, weight=read_head(model_folder).to(like.device, like.dtype))
     return {
         f"divergence/{name}": mean_divergence(
-            reference[name].to(head.device, head.dtype), base_head, _states(model, data_folder, name), head
+            reference[name].to(like.device, like.dtype), base_head, _states(model, data_folder, name), head
         )
         for name in card.retained
     }
 
 
-def mean_divergence(base_td: Tensor, base_head_vd: Tensor, trial_td: Tensor, trial_head_vd: Tensor) -> float:
+def mean_divergence(base_td: Tensor, base_head: Head, trial_td: Tensor, trial_head: Head) -> float:
     """Return the mean over tokens of sum p (ln p - ln q), p the base's probabilities and q the trial's; in chunks of tokens."""
-    chunk = max(1, loss_chunk_tokens(len(base_head_vd)) // 2)  # halved, since two models' logits are held at once
+    chunk = max(1, loss_chunk_tokens(len(base_head.weight)) // 2)  # halved, since two models' logits are held at once
     total = 0.0
     for start in range(0, len(base_td), chunk):
         rows = slice(start, start + chunk)
         base_tv, trial_tv = (  # ln p and ln q; in float32, or small differences of half-precision logits would be lost
-            torch.log_softmax((hidden_td[rows].to(head_vd.dtype) @ head_vd.T).float(), dim=1)
-            for hidden_td, head_vd in ((base_td, base_head_vd), (trial_td, trial_head_vd))
+            torch.log_softmax(head.logits(hidden_td[rows]), dim=1) for hidden_td, head in ((base_td, base_head), (trial_td, trial_head))
         )
         total += (base_tv.exp() * (base_tv - trial_tv)).sum(dtype=torch.float64).item()
     return total / len(base_td)
@@ -81,9 +84,8 @@ def _states(model: LanguageModel, data_folder: Path, name: str) -> Tensor:
 @lru_cache(maxsize=1)  # one base serves all trials of a process
 def read_head(model_folder: Path) -> Tensor:
     """Return the head's matrix from a model folder's safetensors, the embedding's where they are tied."""
-    matrices: dict[str, Tensor] = {}
-    for path in sorted(model_folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in set(file.keys()) & {"lm_head.weight", "model.embed_tokens.weight"}:
-                matrices[name] = file.get_tensor(name)
-    return matrices["lm_head.weight"] if "lm_head.weight" in matrices else matrices["model.embed_tokens.weight"]
+    shape = read_model_shape(model_folder)
+    wanted = shape.architecture.embedding if shape.tied_embeddings else shape.architecture.head
+    stored = match_parameters(model_folder, shape)[0][wanted]
+    with safe_open(stored.file, framework="pt") as file:
+        return file.get_tensor(stored.name)

@@ -135,7 +135,7 @@ def measure_tokens(model: LanguageModel, folder: Path, rows_per_pass: int = 8) -
     widths = sequence_length - np.argmax(is_target[:, ::-1], axis=1)  # up to the last target: padding behind it is not computed
     for (rows, width), is_counted in _own_passes(plan_passes(widths, rows_per_pass * sequence_length)):
         inputs_bt, targets_bt = (torch.from_numpy(array[rows, :width].astype(np.int64)).to(device) for array in (inputs, targets))
-        nats_bt, hits_bt = token_nats(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
+        nats_bt, hits_bt = token_nats(model.hidden_states(inputs_bt), model.head, targets_bt)
         if is_counted:
             is_target_bt = torch.from_numpy(is_target[rows, :width]).to(device)
             places_t = torch.from_numpy(places[rows, :width]).to(device)[is_target_bt]

@@ -80,7 +80,7 @@ class ModelScorer:
         targets_bt = targets_bt.to(self._device)
         is_target_bt = targets_bt != IGNORED  # the head is computed there alone
         hidden_td = self._model.hidden_states(inputs_bt.to(self._device))[is_target_bt]
-        nats_t, _ = token_nats(hidden_td, self._model.head_weight, targets_bt[is_target_bt])
+        nats_t, _ = token_nats(hidden_td, self._model.head, targets_bt[is_target_bt])
         row_of_token_t = is_target_bt.nonzero()[:, 0]
         return _sum_by_row(nats_t, row_of_token_t, len(texts)).tolist()
 

@@ -19,14 +19,14 @@ class Adapter(Method, frozen=True):
     freezes_base: ClassVar[bool] = True
 
     @abstractmethod
-    def peft_config(self) -> Any:
-        """Return peft's configuration of the adapter, a `PeftConfig`."""
+    def peft_config(self, network: Any) -> Any:
+        """Return peft's configuration of the adapter for this network, a `PeftConfig`."""
 
     def prepare(self, network: Any) -> Any:
         """Return the model with float32 adapters over its frozen weights, as peft.PeftModel."""
         from peft import get_peft_model
 
-        return get_peft_model(network, self.peft_config(), autocast_adapter_dtype=True)
+        return get_peft_model(network, self.peft_config(network), autocast_adapter_dtype=True)
 
     def causal(self, network: Any) -> Any:
         """Return the base model, into whose layers peft has put the adapter."""

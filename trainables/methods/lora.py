@@ -8,19 +8,31 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from records.refusals import Refusal
+from trainables.architectures import ARCHITECTURES, Role
 from trainables.methods.adapter import Adapter
 from trainables.methods.method import Scaling
 from trainables.shape import ModelShape
 
-TARGET_SETS: dict[str, tuple[str, ...]] = {
-    "query_value": ("q_proj", "v_proj"),
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-    "all_linear": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+ATTENTION: tuple[Role, ...] = ("query", "key", "value", "query_key_value", "output")
+MLP: tuple[Role, ...] = ("gate", "up", "gate_up", "down")
+TARGET_SETS: dict[str, tuple[Role, ...]] = {  # a matrix that is query, key and value at once is in every set that has a part of it
+    "query_value": ("query", "value", "query_key_value"),
+    "attention": ATTENTION,
+    "mlp": MLP,
+    "all_linear": ATTENTION + MLP,
 }
-# Which tensor each linear reads: adapters that read one tensor keep it for backward once. o_proj reads attention's output, which
-# is kept under any method.
-INPUTS = {"q_proj": "norm", "k_proj": "norm", "v_proj": "norm", "gate_proj": "mlp norm", "up_proj": "mlp norm", "down_proj": "product"}
+# Which tensor a linear reads: adapters that read one tensor keep it for backward once. The output reads what attention made, which is
+# kept under any method.
+INPUTS: dict[Role, str] = {
+    "query": "norm",
+    "key": "norm",
+    "value": "norm",
+    "query_key_value": "norm",
+    "gate": "mlp norm",
+    "up": "mlp norm",
+    "gate_up": "mlp norm",
+    "down": "product",
+}
 
 
 class Lora(Adapter, frozen=True):
@@ -65,21 +77,20 @@ class Lora(Adapter, frozen=True):
 
     def trainable_parameters(self, shape: ModelShape) -> int:
         """Return rank * sum(d_in + d_out) over the targeted linears of every layer."""
-        sizes = shape.linear_sizes()
-        per_layer = sum(sum(sizes[name]) for name in TARGET_SETS[self.targets])
+        per_layer = sum(sum(shape.sizes_of(linear)) for linear in shape.linears(*TARGET_SETS[self.targets]))
         return self.rank * per_layer * shape.layers
 
     def kept_for_backward(self, shape: ModelShape, width: int) -> int:
         """Return the bytes of every adapter's input, which A's gradient needs, and of A x, which B's needs."""
-        targets, sizes = TARGET_SETS[self.targets], shape.linear_sizes()
+        targets = shape.linears(*TARGET_SETS[self.targets])
         inner = width * self.rank * len(targets)
         if width == 2 or self.dropout:  # casting and dropout make every adapter an input of its own
-            masks = sum(sizes[name][0] for name in targets) if self.dropout else 0
-            return inner + masks + sum(width * sizes[name][0] for name in targets)
-        inputs = {INPUTS[name]: sizes[name][0] for name in targets if name in INPUTS}
+            entries = sum(shape.size(linear.d_in) for linear in targets)
+            return inner + width * entries + (entries if self.dropout else 0)  # a mask is a byte an entry
+        inputs = {INPUTS[linear.role]: shape.size(linear.d_in) for linear in targets if linear.role in INPUTS}
         return inner + width * sum(inputs.values())
 
-    def peft_config(self) -> Any:
+    def peft_config(self, network: Any) -> Any:
         """Return peft's LoraConfig. B starts at 0, so the prepared model computes what the base computes; A is drawn."""
         from peft import LoraConfig
 
@@ -88,9 +99,14 @@ class Lora(Adapter, frozen=True):
             r=self.rank,
             lora_alpha=self.scale * self.rank,  # type: ignore[arg-type]  # peft says int and computes alpha / r
             lora_dropout=self.dropout,
-            target_modules=list(TARGET_SETS[self.targets]),
+            target_modules=self.target_names(network),
             bias="none",
         )
+
+    def target_names(self, network: Any) -> list[str]:
+        """Return the names of the linears that adapters stand on, as this network's type calls them."""
+        linears = ARCHITECTURES[network.config.model_type].linears
+        return [linear.name for linear in linears if linear.role in TARGET_SETS[self.targets]]
 
     def read_back(self, network: Any) -> dict[str, float]:
         """Return the rank and scale of the built adapters. Raises AssertionError where any layer differs from what was asked."""

@@ -74,7 +74,7 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
         """Return the bytes per token that one layer keeps for backward on the method's account, as `hikaku check` predicts them.
 
         What attention, MLP and norms keep under any method is counted elsewhere (`trainables/costs.py`). `width` is the bytes of one
-        value in the base's precision, 4 or 2. By default an upper bound: the input of each of the seven linears, in that precision.
+        value in the base's precision, 4 or 2. By default an upper bound: the input of each linear, in that precision.
         """
         return width * sum(d_in for d_in, _ in shape.linear_sizes().values())
 
@@ -115,7 +115,7 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
         whose forward pass is not the base's own (a learnt prefix, say) overrides this, and `causal` with it.
         """
         packed = {} if positions is None else {"position_ids": positions}
-        return self.causal(network).model(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
+        return self.causal(network).base_model(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
 
     # -- it is trained ---------------------------------------------------------------------------------------------
 

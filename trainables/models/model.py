@@ -1,5 +1,6 @@
 """The base model and its tokenizer, from a local folder: safetensors only, no code of others is run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,9 @@ from records.refusals import Refusal
 from trainables.config import Precision, TrialConfig
 from trainables.group import DTYPES
 from trainables.methods import MEASURED_ONLY, METHODS, Method
-from trainables.models.loss import linear_cross_entropy
+from trainables.models.folder import locate_weights
+from trainables.models.loss import Head, linear_cross_entropy
+from trainables.shape import read_model_shape
 
 
 class LanguageModel(nn.Module):
@@ -41,9 +44,10 @@ class LanguageModel(nn.Module):
         return self.causal.config
 
     @property
-    def head_weight(self) -> Tensor:
-        """The head's matrix [vocabulary, hidden], the embedding's own where they are tied."""
-        return self.causal.get_output_embeddings().weight
+    def head(self) -> Head:
+        """What makes logits of hidden states; its matrix [vocabulary, hidden] is the embedding's own where they are tied."""
+        linear = self.causal.get_output_embeddings()
+        return Head(linear.weight, linear.bias, getattr(self.config, "final_logit_softcapping", None))
 
     def hidden_states(self, input_ids_bt: Tensor, positions_bt: Tensor | None = None) -> Tensor:
         """Return the output before the head, [batch, time, hidden]; where positions begin again, a document begins."""
@@ -57,24 +61,37 @@ class LanguageModel(nn.Module):
 def load_network(folder: Path, precision: Precision, method: Method | None = None) -> Any:
     """Return the causal language model of a Hugging Face folder, its weights in the precision's type, on the CPU.
 
-    A method may ask for the base in another form. Raises Refusal where the folder holds no safetensors.
+    A method may ask for the base in another form. Raises Refusal where the folder holds no safetensors, or where its weights are not
+    all of the model's, or not finite.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    if not any(folder.glob("*.safetensors")):
-        raise Refusal(place=str(folder), fault="no *.safetensors here", allowed="a model folder with safetensors weights")
+    locate_weights(folder)
     options = {
         "dtype": DTYPES[precision],
-        "attn_implementation": "sdpa",
+        "attn_implementation": read_model_shape(folder).architecture.attention,
         "use_safetensors": True,
         "trust_remote_code": False,
         "local_files_only": True,
+        "output_loading_info": True,
     }
-    network = AutoModelForCausalLM.from_pretrained(folder, **options | (method.base_options() if method else {}))
+    read: Any = AutoModelForCausalLM.from_pretrained  # typed as if it never returned what it loaded beside the model
+    network, loaded = read(folder, **options | (method.base_options() if method else {}))
+    _check_loaded(folder, network, loaded)
     network.config.use_cache = False
     return network
+
+
+def _check_loaded(folder: Path, network: Any, loaded: Mapping[str, Any]) -> None:
+    """Refuse a network with weights that the folder lacks, which transformers fills at random, or with weights that are not finite."""
+    lacking = sorted({*loaded["missing_keys"], *(each[0] for each in loaded["mismatched_keys"])})
+    if lacking:
+        raise Refusal(got=f"{folder}, whose weights lack {lacking[0]}", allowed="all parameters of its config.json")
+    for name, parameter in network.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise Refusal(got=f"{folder}, whose {name} holds numbers that are not finite", allowed="weights that are finite numbers")
 
 
 def load_model(folder: Path, precision: Precision) -> LanguageModel:
@@ -99,7 +116,7 @@ def isolates_documents(model: LanguageModel) -> bool:
     """Return whether a document's hidden states are its own: seen by changing the document before it in a block."""
     training = model.training
     model.eval()
-    blocks_bt = torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]], device=model.head_weight.device)
+    blocks_bt = torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]], device=model.head.weight.device)
     positions_bt = torch.tensor([[0, 1, 0, 1]] * 2, device=blocks_bt.device)
     first, second = model.hidden_states(blocks_bt, positions_bt)[:, 2:].float()
     model.train(training)
@@ -115,7 +132,7 @@ class NatsModule(nn.Module):
 
     def forward(self, inputs_bt: Tensor, targets_bt: Tensor, positions_bt: Tensor) -> Tensor:
         """Return the sum of nats over the targets, a float32 scalar."""
-        return linear_cross_entropy(self.model.hidden_states(inputs_bt, positions_bt), self.model.head_weight, targets_bt)
+        return linear_cross_entropy(self.model.hidden_states(inputs_bt, positions_bt), self.model.head, targets_bt)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

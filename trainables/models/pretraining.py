@@ -154,7 +154,7 @@ def _train(
         for step in range(1, recipe.steps + 1):
             windows_bt = torch.from_numpy(_draw_windows(recipe, streams, random)).long()
             inputs_bt, targets_bt = windows_bt[:, :-1], windows_bt[:, 1:]
-            nats = linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt)
+            nats = linear_cross_entropy(model.hidden_states(inputs_bt), model.head, targets_bt)
             loss = nats / targets_bt.numel()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -200,9 +200,7 @@ def _measure(model: LanguageModel, held_out: Sequence[Any]) -> float:
     model.eval()
     means = []
     for batches in held_out:
-        nats = sum(
-            float(linear_cross_entropy(model.hidden_states(inputs_bt), model.head_weight, targets_bt)) for inputs_bt, targets_bt in batches
-        )
+        nats = sum(float(linear_cross_entropy(model.hidden_states(inputs_bt), model.head, targets_bt)) for inputs_bt, targets_bt in batches)
         tokens = sum(int((targets_bt >= 0).sum()) for _, targets_bt in batches)  # IGNORED is below 0
         means.append(nats / tokens)
     model.train()

@@ -11,11 +11,10 @@ from pydantic import Field, model_validator
 from records.files import digest_folder
 from records.refusals import Refusal
 from records.section import Section
+from trainables.models.folder import READ, WEIGHTS, ModelFolder, inspect_folder
 from trainables.shape import ModelShape, read_model_shape
 
 Lack = Literal["download", "training"]
-FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, configuration and tokenizer; nothing that is code or a pickle
-WEIGHTS = "*.safetensors"
 
 
 class ModelSource(Section):
@@ -55,6 +54,7 @@ class ResolvedModel:
     digest: str | None
     shape: ModelShape | None
     lacks: Lack | None = None
+    look: ModelFolder | None = None  # what its files tell, where it is a folder that others made and that is here
 
 
 def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
@@ -68,32 +68,20 @@ def resolve_model(source: ModelSource, *, fetch: bool) -> ResolvedModel:
         return _resolve_embedded(source.embedded, fetch=fetch)
     if source.path is not None:
         folder = Path(source.path).expanduser().absolute()
-        shape = check_model_folder(folder)
-        return ResolvedModel(folder, digest_model(folder) if fetch else None, shape)
+        look = inspect_folder(folder)
+        return ResolvedModel(folder, digest_model(folder) if fetch else None, look.shape, look=look)
     assert source.id is not None
     assert source.revision is not None
     folder = _fetch(source.id, source.revision) if fetch else _cached(source.id, source.revision)
     if folder is None:
         return ResolvedModel(None, source.revision, None, "download")
-    return ResolvedModel(folder, source.revision, check_model_folder(folder))
-
-
-def check_model_folder(folder: Path) -> ModelShape:
-    """Return the shape of the model in a folder. Raises ValueError naming the file that is missing or not understood."""
-    if not folder.is_dir():
-        raise Refusal(got=folder, allowed="a folder that exists")
-    if not (folder / "config.json").exists():
-        raise Refusal(got=f"{folder}, which has no config.json", allowed="a model folder in Hugging Face format")
-    if not any(folder.glob(WEIGHTS)):
-        raise Refusal(got=f"{folder}, which has no {WEIGHTS}", allowed="weights in safetensors")
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise Refusal(got=f"{folder}, which has no tokenizer.json", allowed="a model folder with its tokenizer")
-    return read_model_shape(folder)
+    look = inspect_folder(folder)
+    return ResolvedModel(folder, source.revision, look.shape, look=look)
 
 
 def digest_model(folder: Path) -> str:
     """Return the SHA-256, as hex, over the names and contents of the files of a model folder that are ever read."""
-    return digest_folder(folder, *FETCHED)
+    return digest_folder(folder, *READ)
 
 
 def _resolve_embedded(name: str, *, fetch: bool) -> ResolvedModel:
@@ -130,7 +118,7 @@ def _fetch(model: str, revision: str) -> Path:
     hub: Any = huggingface_hub
     hub.logging.set_verbosity_error()  # its retries; the reason is told once, below
     try:
-        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=FETCHED))
+        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=READ))
     except GatedRepoError:
         advice = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "set HF_TOKEN"
         raise ValueError(f"model {model} is gated: accept its licence on the hub, then {advice}") from None

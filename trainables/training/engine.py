@@ -253,7 +253,9 @@ def _initialize(module: NatsModule, optimizer: Any, scheduler: Any, config: Tria
         "steps_per_print": 2**31,
     }
     if stage == 3:
-        deepspeed.zero.register_external_parameter(module, module.model.head_weight)
+        head = module.model.head
+        for parameter in (head.weight, *([] if head.bias is None else [head.bias])):
+            deepspeed.zero.register_external_parameter(module, parameter)
     engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, lr_scheduler=scheduler, config=settings, dist_init_required=False)
     return engine
 

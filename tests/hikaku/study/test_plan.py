@@ -11,7 +11,7 @@ from hikaku.commands.check import print_plan
 from hikaku.study.draft import read_yaml
 from hikaku.study.plan import Plan, make_plan
 from hikaku.study.reading import read_study
-from tests.support.broken_studies import GOOD, write_surroundings
+from tests.support.broken_studies import GOOD, write_empty_model, write_surroundings
 from tests.support.fake_gpu import fake_gpu
 from tests.support.tree import STUDIES
 
@@ -38,7 +38,7 @@ def good(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def qwen(good: Path) -> Path:
-    (good.parent / "model" / "config.json").write_text(json.dumps(QWEN))
+    write_empty_model(good.parent / "model", QWEN)
     return good
 
 

@@ -8,6 +8,7 @@ import torch
 from tests.support.tiny import write_data, write_model
 from trainables.corpora.tokens.folder import load_card
 from trainables.evaluation.divergence import TOKENS, mean_divergence, measure_divergence, read_head, save_reference
+from trainables.models.loss import Head
 from trainables.models.model import LanguageModel, load_model
 
 
@@ -28,9 +29,9 @@ def test_it_is_the_mean_over_tokens_of_kl_from_base_to_trial(monkeypatch: pytest
     base, base_head, trial, trial_head = torch.randn(50, 8), torch.randn(90, 8), torch.randn(50, 6), torch.randn(90, 6)
     ours, theirs = (torch.log_softmax(h.double() @ w.double().T, dim=1) for h, w in ((base, base_head), (trial, trial_head)))
     oracle = torch.nn.functional.kl_div(theirs, ours, log_target=True, reduction="none").sum(dim=1).mean().item()
-    assert mean_divergence(base, base_head, trial, trial_head) == pytest.approx(oracle, rel=1e-5)
+    assert mean_divergence(base, Head(base_head), trial, Head(trial_head)) == pytest.approx(oracle, rel=1e-5)
     monkeypatch.setattr("trainables.evaluation.divergence.loss_chunk_tokens", lambda _: 14)
-    assert mean_divergence(base, base_head, trial, trial_head) == pytest.approx(oracle, rel=1e-5)
+    assert mean_divergence(base, Head(base_head), trial, Head(trial_head)) == pytest.approx(oracle, rel=1e-5)
 
 
 def test_the_base_is_nothing_from_itself_and_a_changed_model_is(root: Path) -> None:
@@ -38,7 +39,7 @@ def test_the_base_is_nothing_from_itself_and_a_changed_model_is(root: Path) -> N
     save_reference(model, root / "data", root)
     assert measure(model, root) == {"divergence/english": pytest.approx(0, abs=1e-6)}  # english is retained, japanese adapted to
     with torch.no_grad():
-        model.head_weight.mul_(1.5)
+        model.head.weight.mul_(1.5)
     assert measure(model, root)["divergence/english"] > 1e-3
 
 

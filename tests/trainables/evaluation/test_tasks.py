@@ -273,6 +273,6 @@ def test_what_cannot_be_scored_is_refused(tiny: Path) -> None:
     with pytest.raises(ValueError, match="at most 1024, the model's context"):
         scorer([Continuation("猫" * 2000, "犬")])
     with torch.no_grad():
-        model.head_weight.fill_(math.nan)
+        model.head.weight.fill_(math.nan)
     with pytest.raises(ValueError, match="no finite likelihood"):
         scorer([Continuation("a", "b")])

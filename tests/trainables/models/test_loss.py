@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.models.loss import IGNORED, linear_cross_entropy, token_nats
+from trainables.models.loss import IGNORED, Head, linear_cross_entropy, token_nats
 from trainables.training.live_tensors import LiveTensors, storage_bytes
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -12,6 +12,10 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def plain(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy((hidden @ weight.T).float(), targets, ignore_index=IGNORED, reduction="sum")
+
+
+def chunked(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    return linear_cross_entropy(hidden, Head(weight), targets)
 
 
 def make_case(
@@ -44,7 +48,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("tokens", [1, 255, 256, 700])
 def test_equals_plain_cross_entropy(tokens: int, trained_head: bool) -> None:
     case = make_case(tokens, 997, 48, trained_head=trained_head)
-    ours, theirs = run(linear_cross_entropy, *case), run(plain, *case)
+    ours, theirs = run(chunked, *case), run(plain, *case)
     assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
     if tokens > 1:
         assert distance(ours[1], theirs[1]) < 1e-6
@@ -56,7 +60,7 @@ def test_equals_plain_cross_entropy(tokens: int, trained_head: bool) -> None:
 def test_scaled_backward() -> None:
     hidden, weight, targets = make_case(300, 97, 16, trained_head=True)
     gradients = []
-    for loss in (linear_cross_entropy, plain):
+    for loss in (chunked, plain):
         hidden.grad = weight.grad = None
         (0.25 * loss(hidden, weight, targets)).backward()
         assert hidden.grad is not None
@@ -69,24 +73,24 @@ def test_scaled_backward() -> None:
 def test_bf16_loss_is_that_of_its_own_logits() -> None:
     hidden, weight, targets = make_case(600, 4001, 64, trained_head=False, dtype=torch.bfloat16)
     truth = torch.nn.functional.cross_entropy((hidden @ weight.T).double(), targets, ignore_index=IGNORED, reduction="sum")
-    assert linear_cross_entropy(hidden, weight, targets).item() == pytest.approx(truth.item(), rel=1e-5)
+    assert chunked(hidden, weight, targets).item() == pytest.approx(truth.item(), rel=1e-5)
 
 
 def test_token_nats_equal_a_float64_oracle() -> None:
     hidden, weight, targets = make_case(600, 997, 48, trained_head=False)
     logits = hidden.detach().double() @ weight.double().T
     oracle = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
-    nats, hits = token_nats(hidden, weight, targets)
+    nats, hits = token_nats(hidden, Head(weight), targets)
     assert torch.allclose(nats.double(), oracle, atol=1e-5)
     assert torch.equal(hits, logits.argmax(dim=1) == targets)
-    for rows in token_nats(hidden.view(2, 300, 48), weight, targets.view(2, 300)):
+    for rows in token_nats(hidden.view(2, 300, 48), Head(weight), targets.view(2, 300)):
         assert rows.shape == (2, 300)
 
 
 @pytest.mark.parametrize("trained_head", [False, True])
 def test_logits_are_never_whole(trained_head: bool) -> None:
     case = make_case(4096, 4000, 16, trained_head=trained_head)
-    assert run(linear_cross_entropy, *case)[3] * 8 < run(plain, *case)[3]
+    assert run(chunked, *case)[3] * 8 < run(plain, *case)[3]
 
 
 @pytest.mark.proof
@@ -94,7 +98,7 @@ def test_logits_are_never_whole(trained_head: bool) -> None:
 def test_memory_at_the_home_case(trained_head: bool) -> None:
     """Hidden 896, 151,936 words, 2,048 tokens: at least eight times less, same loss and gradients."""
     case = make_case(2048, 151_936, 896, trained_head=trained_head)
-    ours, theirs = run(linear_cross_entropy, *case), run(plain, *case)
+    ours, theirs = run(chunked, *case), run(plain, *case)
     print(f"extra peak memory {theirs[3] / ours[3]:.1f} times less: {ours[3] / 2**20:.0f} MiB beside {theirs[3] / 2**20:.0f} MiB")  # noqa: T201
     assert theirs[3] >= 8 * ours[3]
     assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
@@ -105,7 +109,25 @@ def test_memory_at_the_home_case(trained_head: bool) -> None:
 
 def test_without_grad_no_gradient_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case(64, 97, 8, trained_head=True)
-    trained = linear_cross_entropy(*case).item()
+    trained = chunked(*case).item()
     monkeypatch.setattr("trainables.models.loss._differentiate", lambda *_: pytest.fail("a gradient was taken"))
     with torch.no_grad():
-        assert linear_cross_entropy(*case).item() == trained
+        assert chunked(*case).item() == trained
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_cap_and_a_bias_are_those_of_the_logits(cap: float | None, with_bias: bool) -> None:
+    hidden, weight, targets = make_case(300, 97, 16, trained_head=True)
+    bias = torch.randn(97, generator=torch.Generator().manual_seed(4)).requires_grad_() if with_bias else None
+    head = Head(weight, bias, cap)
+    leaves = [hidden, weight, *([] if bias is None else [bias])]
+    ours = linear_cross_entropy(hidden, head, targets)
+    gradients = torch.autograd.grad(ours, leaves)
+    logits = hidden @ weight.T + (0 if bias is None else bias)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    theirs = torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    for mine, other in zip(gradients, torch.autograd.grad(theirs, leaves), strict=True):
+        assert distance(mine, other) < 1e-6
+    torch.testing.assert_close(head.logits(hidden.detach()), logits.detach())

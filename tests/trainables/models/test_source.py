@@ -8,8 +8,9 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RevisionNotFoundError
 
 from tests.support.broken_studies import write_surroundings
+from trainables.models.folder import inspect_folder
 from trainables.models.recipes import RECIPES, embedded_shape
-from trainables.models.source import ModelSource, check_model_folder, digest_model, resolve_model
+from trainables.models.source import ModelSource, digest_model, resolve_model
 
 REVISION = "060db6499f32faf8b98477b0a26969ef7d8b9987"
 HUB = ModelSource(id="Qwen/Qwen2.5-0.5B", revision=REVISION, licence="Apache-2.0")
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_known_by_its_content(folder: Path, tmp_path: Path) -> None:
     resolved = resolve_model(ModelSource(path=str(folder), licence="MIT"), fetch=True)
     assert resolved.folder == folder
-    assert resolved.shape == check_model_folder(folder)
+    assert resolved.shape == inspect_folder(folder).shape
     assert resolved.digest == digest_model(folder)
     moved = folder.rename(tmp_path / "moved")
     (moved / "README.md").write_text("not read by anything")
@@ -44,13 +45,13 @@ def test_checking_hashes_no_weights(folder: Path) -> None:
 def test_a_folder_lacking_a_part_is_refused(missing: str, says: str, folder: Path) -> None:
     (folder / missing).unlink()
     with pytest.raises(ValueError, match=says):
-        check_model_folder(folder)
+        inspect_folder(folder)
 
 
 def test_another_architecture_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ValueError, match="model_type 'gpt2' is not supported; allowed: qwen2, llama"):
-        check_model_folder(folder)
+    with pytest.raises(ValueError, match="model_type 'gpt2' is not supported; allowed: qwen2, qwen3, llama, mistral"):
+        inspect_folder(folder)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -50,7 +50,7 @@ def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing:
 
     def train(watched: AbstractContextManager[None]) -> dict[str, torch.Tensor]:
         with watched:
-            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, tokens[:, 1:]).backward()
+            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head, tokens[:, 1:]).backward()
         optimizer.step()
         return {f"{name}/{i}": value for i, each in enumerate(trained) for name, value in optimizer.state[each].items()}
 
@@ -72,7 +72,7 @@ def test_the_peak_is_the_same_in_every_step() -> None:
         model.zero_grad(set_to_none=True)
         meter = MemoryMeter(model)
         with meter.watch({}):
-            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head_weight, tokens[:, 1:]).backward()
+            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head, tokens[:, 1:]).backward()
         peaks.append(meter.metrics({}, 1)["efficiency/peak_memory_gib"])
     assert peaks[0] == peaks[1] == peaks[2] > 0
 
