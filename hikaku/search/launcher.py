@@ -29,7 +29,7 @@ from hikaku.study.folder import load_birth, load_identity, lock_study, prepare_t
 from hikaku.study.identity import describe_change
 from hikaku.study.machine import resolve_precision
 from hikaku.study.origins import save_origins
-from hikaku.study.plan import explain_no_verdict
+from hikaku.study.plan import explain_no_verdict, explain_unused
 from hikaku.study.rules import PRECISION, check_device, judged_metrics
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
@@ -173,6 +173,8 @@ class Launch:
         save_identity(self.folder, stored, birth)
         save_origins(self.folder, study)
         self.say(self.wording("search.launcher.begun", study=study.name, precision=precision, folder=self.folder))
+        for line in explain_unused(model, self.wording):
+            self.say(line)
         if verdictless := explain_no_verdict(study, self.wording):
             self.say(verdictless)
         tags = {BIRTH: birth, "model": study.model.name, "revision": study.model.revision or model.digest, "licence": study.model.licence}

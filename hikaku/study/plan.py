@@ -3,7 +3,7 @@
 Counts are by formula from the model's shape (`Method.trainable_parameters`), memory is predicted (`trainables.training.meters`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from trainables.shape import ModelShape
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 PARTS = ("weights", "gradients", "optimizer", "activations", "peak")
+NAMED = 3  # weights or tokens that a line names
 STATE_BYTES = 12  # per trained parameter in a checkpoint: fp32 value and AdamW's two moments
 
 
@@ -108,7 +109,7 @@ def make_plan(study: Study, state: Path) -> Plan:
         arms=arms,
         disk_gib=disk,
         machine=machine,
-        notes=tuple(_notes(study, wording)),
+        notes=(*explain_unused(model, wording), *_notes(study, wording)),
         cannot_fit=tuple(_misfits(study, arms, machine, disk, wording)),
     )
 
@@ -189,6 +190,19 @@ def _notes(study: Study, wording: Wording) -> Iterator[str]:
     for name, arm in study.arms.items():
         if len(arm.starts) > study.budget.trials:
             yield wording("study.plan.note.starts", arm=name, starts=len(arm.starts), trials=study.budget.trials)
+
+
+def explain_unused(model: ResolvedModel, wording: Wording) -> Iterator[str]:
+    """Yield a line for what lies in the model's folder and no one uses: weights, and tokens without a row of the embedding."""
+    if model.look and model.look.unused:
+        yield wording("study.plan.note.unused_weights", names=_name_some(model.look.unused, wording))
+    if model.look and model.look.tokens_beyond:
+        yield wording("study.plan.note.tokens_beyond", names=_name_some(model.look.tokens_beyond, wording))
+
+
+def _name_some(names: Sequence[str], wording: Wording) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (wording("study.plan.more", more=more) if more > 0 else "")
 
 
 def explain_no_verdict(study: Study, wording: Wording) -> str:

@@ -1,14 +1,10 @@
 # ruff: noqa: E501 (a table: one way of breaking a line)
 """A good study and the ways of breaking it, each with the key that must be named and a part of what must be said."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from trainables.shape import shape_of
+from tests.support.empty_model import write_empty_model
 
 GOOD = """\
 name: good
@@ -198,17 +194,3 @@ def write_surroundings(folder: Path) -> None:
     write_empty_model(folder / "model", sizes)
     (folder / "texts").mkdir()
     (folder / "texts" / "one.txt").write_text("a text")
-
-
-def write_empty_model(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write a model folder for what only looks at it: weights all 0, which take no room on disk, and a tokenizer of one word."""
-    (folder / "config.json").write_text(json.dumps(config))
-    header, end = {}, 0
-    for name, shape in shape_of(config, folder / "config.json").parameter_shapes().items():
-        begin, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": (begin, end)}
-    written = json.dumps(header).encode()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(written).to_bytes(8, "little") + written)
-        file.truncate(8 + len(written) + end)
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"a": 0}}, "added_tokens": []}))

@@ -16,6 +16,7 @@ from hikaku.search.referee import Referee
 from hikaku.study.setting import Setting
 from hikaku.study.study import Study
 from records.results import Outcome, Result, RungReport, save_result
+from tests.support.empty_model import write_empty_model
 from trainables.config import TrialConfig
 
 
@@ -32,8 +33,7 @@ def write_model(folder: Path) -> Path:
         "intermediate_size": 32,
         "vocab_size": 256,
     }
-    (folder / "config.json").write_text(json.dumps(shape))
-    (folder / "model.safetensors").write_bytes(b"")
+    write_empty_model(folder, shape)
     tokenizer = Tokenizer(
         models.BPE(
             vocab={"<|endoftext|>": 0} | {letter: n for n, letter in enumerate("abcdefgh ", start=1)}, merges=[], unk_token="<|endoftext|>"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 
+from trainables.architectures import ARCHITECTURES
 from trainables.shape import ModelShape
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
         """Put what `save` wrote into a prepared network, bit for bit. Raises AssertionError where a weight is missing or unknown."""
         from safetensors.torch import load_file
 
-        weights = {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+        renamed = ARCHITECTURES[network.config.model_type].earlier_names  # which transformers still writes
+        stored = (load_file(file).items() for file in sorted(folder.glob("*.safetensors")))
+        weights = {renamed.get(name, name): tensor for tensors in stored for name, tensor in tensors}
         missing, unexpected = network.load_state_dict(weights, strict=False)
         # A tied weight is written once, under the name of the one it is tied to.
         untied = [name for name in missing if name not in (network.all_tied_weights_keys or {})]

@@ -4,14 +4,17 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file, save_file
 
 from hikaku.commands.check import print_plan
 from hikaku.study.draft import read_yaml
 from hikaku.study.plan import Plan, make_plan
 from hikaku.study.reading import read_study
-from tests.support.broken_studies import GOOD, write_empty_model, write_surroundings
+from tests.support.broken_studies import GOOD, write_surroundings
+from tests.support.empty_model import write_empty_model
 from tests.support.fake_gpu import fake_gpu
 from tests.support.tree import STUDIES
 
@@ -165,3 +168,11 @@ def test_the_plan_is_printed_and_is_json(good: Path, tmp_path: Path) -> None:
     again = json.loads(json.dumps(plan.as_json()))
     assert again["arms"][0]["sizes"][0]["trainable_parameters"] == plan.arms[0].sizes[0].trainable_parameters
     assert again["machine"]["cpus"] > 0
+
+
+def test_what_lies_in_the_models_folder_unused_is_noted(good: Path, tmp_path: Path) -> None:
+    weights = load_file(good.parent / "model" / "model.safetensors")
+    unused = {f"score.{number}": np.zeros(2, np.float16) for number in range(5)}
+    save_file(weights | unused, good.parent / "model" / "model.safetensors")
+    (note,) = (note for note in make_plan(read_study(good), tmp_path).notes if "weights" in note)
+    assert note == "weights that the model does not use: score.0, score.1, score.2 and 2 more"
