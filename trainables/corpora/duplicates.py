@@ -1,19 +1,23 @@
 """Documents that say the same twice: exact copies, near-duplicates, and what stands in training and in testing.
 
-Texts are compared by their shingles, all runs of some characters, blanks and differences of width or case left out; a prompt belongs to
-the text. Texts of fewer than 20 characters are only ever exact copies.
+Texts are compared by their shingles, all runs of some characters, blanks and differences of width or case left out. Texts of fewer than 20
+characters are only ever exact copies.
 
 Near-duplicates share 0.6 of the 5-character shingles of both (Jaccard). Pairs worth comparing are found by MinHash: 126 permutations in
 42 bands of 3, which miss a pair at that limit once in 27,000; each pair found is then compared exactly.
 
 Documents of two splits overlap where one holds 0.65 of the other's 8-character shingles: a near-duplicate, or a paragraph in its book.
 A text of fewer than 50 characters, which a book may well hold by chance, must be 0.65 of the longer text.
+
+Of instruction data, prompts and answers are compared apart: both prompts must ask the same (`asking`), and both answers be near-duplicates,
+or overlap, by themselves. Two questions on one passage are no copies of one another, and neither are a translation and its reverse.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainables.corpora.asking import asks_same
 from trainables.corpora.reading.document import Document
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ HELD = 0.65  # overlap: share of one text's shingles
 SHORTEST = 20  # characters of a text that is compared
 SHORT = 50  # characters of a text that is looked for inside longer ones
 CHUNK = 4096  # shingles that are permuted at a time
+LOOKED_AT = 32  # documents with prompts that hold most of one's shingles, of which one may be its copy
 
 
 class Overlap(NamedTuple):
@@ -44,18 +49,22 @@ def find_duplicates(documents: Sequence[Document]) -> dict[int, Overlap]:
     """Return the places of documents that nearly duplicate an earlier one, each with the pair that shows it."""
     import numpy as np
 
-    signed = {place: _sign(find_shingles(text)) for place, text in enumerate(map(fold, documents)) if len(text) >= SHORTEST}
+    signed = {place: _sign_document(document) for place, document in enumerate(documents) if len(fold(document)) >= SHORTEST}
     compared = list(signed)  # row of `bands` -> place in `documents`
     bands = np.array(list(signed.values())).reshape(-1, BANDS)  # uint64 [compared, BANDS]; also where nothing is compared
     duplicates: dict[int, Overlap] = {}
+    kept: dict[int, int] = {}  # of a duplicate, the document that stays
     for first, second in sorted(_find_candidates(bands)):  # sorted, since a set has no order that lasts
-        earlier, later = compared[first], compared[second]
+        # Of one that goes itself, the one that stays: what is like neither would be lost with it.
+        earlier, later = kept.get(compared[first], compared[first]), compared[second]
         if later in duplicates:
             continue
+        one, other = documents[earlier], documents[later]
         # Shingled again rather than held: a corpus's shingles take many times the memory of its bands.
-        share = measure_similarity(find_shingles(fold(documents[earlier])), find_shingles(fold(documents[later])))
-        if share >= SIMILAR:
-            duplicates[later] = Overlap(documents[earlier], documents[later], share)
+        share = measure_similarity(find_shingles(fold(one)), find_shingles(fold(other)))
+        if share >= SIMILAR and (not (one.prompt or other.prompt) or _are_copies(one, other, _is_near)):
+            duplicates[later] = Overlap(one, other, share)
+            kept[later] = earlier
     return duplicates
 
 
@@ -94,14 +103,49 @@ def find_overlaps(train: Sequence[Document], test: Sequence[Document]) -> Iterat
         of_whole = np.where(is_short_pair, np.maximum(sizes, len(own)), np.minimum(sizes, len(own)))
         shares = common / of_whole
         shares[lengths < SHORTEST] = 0
-        best = int(shares.argmax())
-        if shares[best] >= HELD:
-            yield Overlap(document, test[best], float(shares[best]))
+        held = np.flatnonzero(shares >= HELD)
+        most_alike: list[int] = held[np.argsort(-shares[held], kind="stable")][:LOOKED_AT].tolist()
+        for place in most_alike:
+            other = test[place]
+            # A text without a prompt may hold a question with its answer, as a page does; two questions are compared apart.
+            if not (document.prompt and other.prompt) or _are_copies(document, other, _holds):
+                yield Overlap(document, other, float(shares[place]))
+                break
 
 
 def fold(document: Document) -> str:
     """Return what is compared of a document: prompt and text without blanks and differences of width or case."""
-    return "".join(unicodedata.normalize("NFKC", f"{document.prompt}{document.text}").casefold().split())
+    return _fold(f"{document.prompt}{document.text}")
+
+
+def _fold(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _are_copies(one: Document, other: Document, compare: Callable[[str, str], bool]) -> bool:
+    """Return whether two questions with their answers are each other's copies, where `compare` says so of the answers."""
+    long_answers = min(len(_fold(one.text)), len(_fold(other.text))) >= SHORTEST
+    return compare(one.text, other.text) and asks_same(one.prompt, other.prompt, long_answers=long_answers)
+
+
+def _is_near(one: str, other: str) -> bool:
+    """Return whether two texts are near-duplicates; short ones, whether they are equal."""
+    one, other = _fold(one), _fold(other)
+    if one == other or min(len(one), len(other)) < SHORTEST:
+        return one == other
+    return measure_similarity(find_shingles(one), find_shingles(other)) >= SIMILAR
+
+
+def _holds(one: str, other: str) -> bool:
+    """Return whether two texts overlap; short ones, whether they are equal."""
+    import numpy as np
+
+    one, other = _fold(one), _fold(other)
+    if one == other or min(len(one), len(other)) < SHORTEST:
+        return one == other
+    left, right = find_shingles(one, LONG), find_shingles(other, LONG)
+    choose = max if min(len(one), len(other)) < SHORT else min
+    return len(np.intersect1d(left, right, assume_unique=True)) >= HELD * choose(len(left), len(right))
 
 
 def find_shingles(text: str, length: int = NEAR) -> "Shingles":
@@ -128,6 +172,16 @@ def measure_similarity(one: "Shingles", other: "Shingles") -> float:
 
     common = len(np.intersect1d(one, other, assume_unique=True))
     return common / (len(one) + len(other) - common)
+
+
+def _sign_document(document: Document) -> "Shingles":
+    """Return uint64 [BANDS], which agree where those of the texts do, and those of the prompts where there are some."""
+    import numpy as np
+
+    bands = _sign(find_shingles(_fold(document.text)))
+    if document.prompt:
+        bands ^= _sign(find_shingles(_fold(document.prompt))) * np.uint64(0xBF58476D1CE4E5B9)
+    return bands
 
 
 def _sign(shingles: "Shingles") -> "Shingles":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.texts import write_jsonl
+from trainables.corpora.asking import asks_same
 from trainables.corpora.duplicates import find_duplicates, find_overlap, find_overlaps
 from trainables.corpora.reading.document import Document
 from trainables.corpora.shipped import FILES
@@ -110,6 +111,97 @@ def test_a_prompt_belongs_to_the_text() -> None:
     questions = [paragraph.text for paragraph in _write_paragraphs(2)]
     assert not find_duplicates([Document("a", answer, questions[0]), Document("b", answer, questions[1])])
     assert find_duplicates([Document("a", answer, questions[0]), Document("b", answer, questions[0])])
+
+
+def _ask_about_passages(count: int, seed: int = 7) -> list[Document]:
+    """Return five questions on each passage, answered in a word or so."""
+    questions = ("誰が{}を見つけたか。", "{}はいつ始まったか。", "{}の数はいくつか。", "なぜ{}は消えたのか。", "{}のそばに何があるか。")
+    rng = random.Random(seed)
+    return [
+        Document(
+            f"{passage.id}.{number}",
+            rng.choice(["猫", "三月", passage.text[:5]]),
+            f"{passage.text}。\n質問：{asked.format(passage.text[0])}",
+        )
+        for passage in _write_paragraphs(count, seed)
+        for number, asked in enumerate(questions)
+    ]
+
+
+def test_questions_on_one_passage_are_no_copies() -> None:
+    documents = _ask_about_passages(100)
+    random.Random(1).shuffle(documents)
+    assert find_duplicates(documents) == {}
+    assert find_overlap(documents[:250], documents[250:]) is None
+    swapped = [Document(f"{each.id}'", each.text, "\n".join(each.prompt.split("\n")[::-1])) for each in documents]
+    assert find_duplicates(swapped) == {}
+
+
+def test_short_labels_after_one_task_are_no_copies() -> None:
+    task = "次の文章は商品の感想です。書いた人の気持ちが良いか悪いかを判断し、良い、または悪い、という言葉だけで答えてください。\n感想："
+    rng = random.Random(2)
+    reviews = [each.text[: rng.randint(8, 40)] for each in _write_paragraphs(300)]
+    documents = [Document(f"r{place}", rng.choice(["良い", "悪い"]), task + review) for place, review in enumerate(reviews)]
+    assert find_duplicates(documents) == {}
+    assert find_overlap(documents[:150], documents[150:]) is None
+
+
+def test_a_translation_is_no_copy_of_its_reverse() -> None:
+    left, right = _write_paragraphs(60, seed=11), _write_paragraphs(60, seed=12)
+    one_way = [Document(f"{one.id}>", other.text, one.text) for one, other in zip(left, right, strict=True)]
+    back = [Document(f"{one.id}<", one.text, other.text) for one, other in zip(left, right, strict=True)]
+    assert find_duplicates([*one_way, *back]) == {}
+    assert find_overlap(one_way, back) is None
+
+
+def test_near_copies_of_questions_with_their_answers_are_found() -> None:
+    rng = random.Random(3)
+    paragraphs = _write_paragraphs(400, seed=13)
+    long = [Document(f"l{place}", paragraphs[place + 200].text, f"続きを書くこと：{paragraphs[place].text}") for place in range(200)]
+    copies = [Document(f"{each.id}'", _edit(each.text, rng), f"続きを書くこと：{_edit(each.prompt[8:], rng)}") for each in long]
+    short = _ask_about_passages(40)
+    for each in short:  # a slip in the passage alone, other signs, the same question and answer
+        passage, asked = each.prompt.split("\n")
+        copies.append(Document(f"{each.id}'", each.text, f"{passage[:20]}ん{passage[20:]}\n\n{asked.replace('。', '？ ')}"))
+    documents = [*long, *short]
+    found = find_duplicates([*documents, *copies])
+    assert all(overlap.first.id + "'" == overlap.second.id for overlap in found.values())
+    assert len(found) >= 0.95 * len(copies)
+    overlaps = list(find_overlaps(copies, documents))
+    assert sum(overlap.first.id == overlap.second.id + "'" for overlap in overlaps) >= 0.95 * len(copies)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("山の高さは何メートルですか。", "山の高さは、何メートルですか？", True),
+        ("12と30を足すといくつになりますか、答えを教えてください。", "12と31を足すといくつになりますか、答えを教えてください。", False),
+        ("三月の行事の名前を一つだけ教えてくださいませんか。", "四月の行事の名前を一つだけ教えてくださいませんか。", False),
+        ("文：最高の映画だ", "文：最低の映画だ", False),
+        ("誰が橋を建てたのか。", "誰が橋を建てたか。", True),
+        ("誰が橋を建てたか。", "誰が橋を渡ったか。", False),
+        ("前提：犬が走る。仮説：猫が寝る。", "前提：猫が寝る。仮説：犬が走る。", False),
+        ("ＡＢＣ　の 意味", "abcの意味", True),
+        ("3 < 5 は正しいか。", "3 > 5 は正しいか。", False),
+        ("式の中の変数xを求めるにはどうすればよいか教えてください。", "式の中の変数yを求めるにはどうすればよいか教えてください。", False),
+        ("What is the name of the capital city of France?", "What is the name of the capital city of Germany?", False),
+        ("What is the name of the capital city of France?", "what is the name of the capitol city of France", True),
+        ("一つ目の文。二つ目の文。", "一つ目の文。二つ目の文。三つ目の文。", False),
+    ],
+)
+def test_what_is_asked_is_told_from_slips_of_the_pen(one: str, other: str, same: bool) -> None:
+    assert asks_same(one, other, long_answers=False) is asks_same(other, one, long_answers=False) is same
+
+
+def test_what_is_like_a_copy_alone_stays() -> None:
+    """The second is near the first, the third near the second, and not near the first."""
+    (one,) = _write_paragraphs(1, seed=21)
+    tails = [each.text for each in _write_paragraphs(3, seed=22)]
+    head = one.text
+    chain = [head * 1 + tails[0][:20], head[20:] + tails[0][:20] + tails[1][:25], head[45:] + tails[0][:20] + tails[1][:25] + tails[2][:25]]
+    documents = [Document(str(place), text) for place, text in enumerate(chain)]
+    assert list(find_duplicates(documents[:2])) == list(find_duplicates(documents[1:])) == [1]
+    assert list(find_duplicates(documents)) == [1]
 
 
 def test_a_paragraph_is_found_in_its_book() -> None:

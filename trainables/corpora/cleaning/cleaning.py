@@ -234,9 +234,10 @@ def _clean(document: Document, file: Path, source: str, preparation: Preparation
 
 def _drop_duplicates(entries: Sequence[Kept], account: Account) -> list[Kept]:
     """Return the documents without exact copies and near-duplicates: of each the one read first stays."""
-    # Of equal keys a dict keeps the last value, which backwards is the one read first.
-    by_digest = {entry.document.digest: entry for entry in reversed(entries)}
-    distinct = list(by_digest.values())[::-1]
+    by_digest: dict[str, Kept] = {}
+    for entry in entries:
+        by_digest.setdefault(entry.document.digest, entry)
+    distinct = list(by_digest.values())  # in the order read: of a near copy, too, the one read later goes
     near = find_duplicates([entry.document for entry in distinct])
     account.skipped += Counter({"exact duplicate": len(entries) - len(distinct), "near-duplicate": len(near)})
     return [entry for place, entry in enumerate(distinct) if place not in near]

@@ -161,6 +161,26 @@ def test_every_document_is_accounted_for(tmp_path: Path) -> None:
     assert sum(split.documents for split in card.splits.values()) == card.used + sum(card.truncated.values()) == 8
 
 
+def test_of_exact_and_near_copies_the_first_one_read_stays(tmp_path: Path) -> None:
+    near = PROSE[0].replace("薄い", "淡い")
+    for number, order in enumerate([(PROSE[0], near, PROSE[0]), (near, PROSE[0], near), (PROSE[0], PROSE[0], near)]):
+        source = Path(write_jsonl(tmp_path / f"{number}.jsonl", [*order, *PROSE[1:]]))
+        card = _prepare(source, tmp_path / f"clean{number}")
+        assert card.skipped == {"exact duplicate": 1, "near-duplicate": 1}
+        assert {order[0], *PROSE[1:]} == _splits(tmp_path / f"clean{number}").keys()
+
+
+def test_questions_on_one_passage_are_all_kept_and_parted(tmp_path: Path) -> None:
+    passage = "".join(PROSE)
+    rows = [
+        {"prompt": f"{passage}\n質問：{asked}は何と書いてありますか。", "completion": "霧"}
+        for asked in ("朝", "駅", "庭", "山", "昼", "夜") * 2
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    card = _prepare(tmp_path / "a.jsonl", tmp_path / "clean")
+    assert (card.used, card.skipped) == (6, {"exact duplicate": 6})
+
+
 def test_texts_that_are_pre_tokenised_are_counted_and_told(tmp_path: Path) -> None:
     texts = [" ".join(words) for words in surfaces(PROSE[:3])] + list(PROSE[3:])
     card = _prepare(Path(write_jsonl(tmp_path / "a.jsonl", texts)), tmp_path / "clean")
