@@ -80,15 +80,17 @@ def find_colophon(lines: Sequence[str], start: int = 0) -> int | None:
     """Return the place of the line at or after `start` that a file's colophon begins at; None where there is none at its end."""
     top: int | None = None
     found: set[Kind] = set()
-    others = prose = 0  # lines since the last of the colophon's own
+    others = prose = asides = 0  # lines since the last of the colophon's own
     for place in range(len(lines) - 1, start - 1, -1):
         kind = tell_kind(lines[place])
         if kind in ("date", "aside") or kind is None:
             found |= {kind} if kind == "date" and not prose else set()
+            asides += kind is not None
             continue
         apart = place == start or not lines[place - 1].strip()  # a colophon is, by a blank line
-        if _belongs(kind, found, others, prose, apart=apart):
-            top, others, prose = place, 0, 0
+        # A book's list of first printings may be long; verse, set in as such lists are, is not of the colophon.
+        if (kind == "source" or asides <= BETWEEN) and _belongs(kind, found, others, prose, apart=apart):
+            top, others, prose, asides = place, 0, 0, 0
             found.add(kind)
         else:
             others += 1

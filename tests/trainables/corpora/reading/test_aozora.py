@@ -135,6 +135,13 @@ def test_a_work_that_names_its_sources_keeps_them() -> None:
     assert [line for _, line in read_work([*head, *FOOT]).lines if line] == head[3:]
 
 
+def test_verse_that_is_set_in_is_not_of_the_colophon() -> None:
+    body = ["　題の由来。", "", "訳：野原", *[f"　　詩の行{place}" for place in range(20)]]
+    assert [line for _, line in read_work([*HEAD, *body, *FOOT]).lines if line] == [line for line in body if line]
+    printings = [f"　　　「朝{place}」「雑誌」" for place in range(60)]
+    assert [line for _, line in read_work([*HEAD, "　朝。", "", FOOT[1], *printings, *FOOT[3:]]).lines if line] == ["　朝。"]
+
+
 def test_a_text_without_a_title_loses_no_line_to_it() -> None:
     assert read_work(["　朝が来た。", "　夜が来た。", "", "　終わり。", *FOOT]).lines[0] == (1, "　朝が来た。")
     assert read_work(["『朝』の話", "「山野」こと太郎", "", "　朝。", *FOOT]).title == "『朝』の話"
