@@ -113,6 +113,7 @@ class TrialStatus(Record):
     rung: int | None = Field(description="nominal tokens of the last rung reported")
     tokens: int = Field(description="tokens trained as far as known: at the last rung, or at the end")
     perplexity: float | None = Field(description="eval/perplexity at the last rung")
+    reason: str = Field(default="", description="why it ended, in one line; empty while it runs and when completed")
     tokens_per_second: float | None
     started: float | None = Field(description="unix time")
     ended: float | None = Field(default=None, description="unix time")

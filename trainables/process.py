@@ -6,10 +6,12 @@ imports and DeepSpeed's first start are paid once. A trial of several workers is
 
 import contextlib
 import errno
+import io
 import os
 import re
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +89,8 @@ class TrialProcess(tune.Trainable):
         assert self._share is not None
         flat = dict(self.config)
         try:
-            outcome = str(conduct(flat, self._referee, self._share))
+            with stand_in_for_streams():
+                outcome = str(conduct(flat, self._referee, self._share))
         except Exception as error:
             obstacle = find_obstacle(error, Path(flat["folder"]))
             if obstacle is None:
@@ -100,6 +103,35 @@ class TrialProcess(tune.Trainable):
         """Take the next trial into this process."""
         self.config = new_config
         return True
+
+
+class LogStream(io.TextIOBase):
+    """A whole text stream over an object that can write and flush and no more, as Tune's `Tee` that copies a trial's output to its log."""
+
+    encoding = "utf-8"
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def writable(self) -> bool:
+        """Return that it can be written to; everything else a stream is asked, whether it is a terminal for one, is answered with no."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Write a text, and return its length."""
+        self._target.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        self._target.flush()
+
+
+@contextlib.contextmanager
+def stand_in_for_streams() -> Iterator[None]:
+    """Within, standard output and error are whole text streams: libraries ask them whether they are a terminal."""
+    with contextlib.redirect_stdout(LogStream(sys.stdout)), contextlib.redirect_stderr(LogStream(sys.stderr)):
+        yield
 
 
 def conduct(flat: Flat, referee: str, share: Share) -> Outcome:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from analysis.text.wording import Wording, read_wording
@@ -25,6 +26,7 @@ COLOURS = {
 
 
 COLUMNS = ("arm", "trial", "rung", "perplexity", "speed", "outcome")
+EXPLAINED = {Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.INFEASIBLE}  # ends that a person wants to know why
 WORDS = ("arm", "outcome")  # columns that hold no numbers
 
 
@@ -70,7 +72,8 @@ class LiveTable:
 
 def render_line(row: TrialStatus) -> str:
     """Return one trial as one plain line."""
-    return _tell(row.uid, row.outcome, row.tokens, row.perplexity, speed=row.tokens_per_second)
+    reason = row.reason if row.outcome in EXPLAINED else ""
+    return _tell(row.uid, row.outcome, row.tokens, row.perplexity, speed=row.tokens_per_second, reason=reason)
 
 
 def describe_replicate(result: Result) -> str:
@@ -83,7 +86,8 @@ def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) 
     wording = read_wording()
     planned, ended = study.budget.trials * len(study.arms), sum(row.outcome is not None for row in rows)
     title = wording("search.progress.title", study=study.name, ended=ended, all=planned, left=_tell_left(left, wording))
-    table = Table(title=title, title_justify="left")
+    caption = "\n".join(explain_ends(rows))
+    table = Table(title=title, title_justify="left", caption=escape(caption) or None, caption_justify="left")
     for name in COLUMNS:
         table.add_column(wording(f"search.progress.column.{name}"), justify="left" if name in WORDS else "right")
     for row in rows:
@@ -97,6 +101,19 @@ def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) 
             f"[{colour}]{_name_outcome(row.outcome, wording)}[/{colour}]",
         )
     return table
+
+
+def explain_ends(rows: Sequence[TrialStatus]) -> list[str]:
+    """Return a line for each reason for which trials ended that give no answer: how many, how, which, and why."""
+    wording = read_wording()
+    ended: dict[tuple[Outcome, str], list[str]] = {}
+    for row in rows:
+        if row.outcome is not None and row.outcome in EXPLAINED and row.reason:
+            ended.setdefault((row.outcome, row.reason), []).append(RunId.parse(row.uid).short)
+    return [
+        wording("search.progress.ended", outcome=_name_outcome(outcome, wording), trials=", ".join(trials), reason=reason)
+        for (outcome, reason), trials in ended.items()
+    ]
 
 
 def _tell(  # noqa: PLR0913

@@ -246,6 +246,7 @@ def status_of(run: RunId, trial: AnyTrial) -> TrialStatus:
         rung=last.tokens if last else None,
         tokens=ending.tokens if ending else trained,
         perplexity=metrics.get("eval/perplexity"),
+        reason=ending.reason if ending else "",
         tokens_per_second=metrics.get("efficiency/tokens_per_second"),
         started=trial.datetime_start.timestamp() if trial.datetime_start else None,
         ended=ending.unix_time if ending else None,

@@ -1,18 +1,22 @@
 """Trials with the true worker, on real Ray: the two ways to start one agree, a process serves again, NaN is diverged."""
 
+import contextlib
+import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from ray.tune.utils.util import Tee
 from safetensors.torch import load_file, save_file
 
 from records.obstacles import Obstacle
 from records.results import Outcome, Result, RungReport, hold_run, load_result
 from tests.support.tiny import FULL, LORA, make_config, write_data, write_model
 from trainables.config import TrialConfig
-from trainables.process import Share, ask_actor, conduct, make_torch_trainer, measure, run_jobs, train_replicate
+from trainables.process import Share, ask_actor, conduct, make_torch_trainer, measure, run_jobs, stand_in_for_streams, train_replicate
 
 ONE = Share(workers=1, cpus=1, gpus=0, retries=0)
 REFEREE = "patient-referee"
@@ -169,3 +173,13 @@ def test_two_processes_never_work_in_one_folder(tmp_path: Path, monkeypatch: pyt
             conduct(config.flatten(), REFEREE, ONE)
         with pytest.raises(TimeoutError, match="another process still holds it"):
             measure([("base", config.model_dump(mode="json"))], ONE)
+
+
+def test_what_tune_copies_to_a_log_is_a_whole_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    copy = io.StringIO()
+    tee: Any = Tee(sys.stdout, copy)
+    with contextlib.redirect_stdout(tee), stand_in_for_streams():
+        assert not sys.stdout.isatty()
+        assert sys.stdout.writable()
+        sys.stdout.write("a line\n")
+    assert capsys.readouterr().out == copy.getvalue() == "a line\n"

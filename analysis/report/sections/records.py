@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from analysis.findings import Findings
@@ -23,6 +24,7 @@ TRIALS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )
+EXPLAINED = ("failed", "out_of_memory", "diverged", "infeasible")
 SHOWN_ELSEWHERE = ("outcome", "description", "challenger", "reference", "stratum")  # facts of the study's run that provenance leaves out
 
 
@@ -53,7 +55,19 @@ def trials(findings: Findings, wording: Wording) -> Section:
     rows = tuple(_row(run, metrics, varied, wording) for run in findings.runs.trials)
     lacking = tuple(Paragraph(tell_fruitless(findings, stratum, wording)) for stratum in findings.fruitless)
     table = Table("trials", "", columns, rows, wording("report.trials.note"))
-    return Section("trials", wording("report.trials.title"), (*lacking, table))
+    return Section("trials", wording("report.trials.title"), (*lacking, *_explain_ends(findings, wording), table))
+
+
+def _explain_ends(findings: Findings, wording: Wording) -> Iterator[Table]:
+    """Yield a table of the reasons for which trials ended that give no answer: how, how many, which, and why; nothing without any."""
+    ended: dict[tuple[str, str], list[str]] = {}
+    for run in findings.runs.trials:
+        if run.reason and run.outcome in EXPLAINED:
+            ended.setdefault((run.outcome, run.reason), []).append(run.id.short)
+    columns = tuple(Column(wording(f"report.column.{name}")) for name in ("outcome", "count", "trials", "reason"))
+    rows = tuple((label_outcome(how, wording), len(which), ", ".join(which), why) for (how, why), which in ended.items())
+    if rows:
+        yield Table("ends", wording("report.trials.reasons"), columns, rows)
 
 
 def tell_fruitless(findings: Findings, stratum: tuple[str, str | None], wording: Wording) -> str:

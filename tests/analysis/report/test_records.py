@@ -7,6 +7,7 @@ import pytest
 from analysis.findings import Findings
 from analysis.report.document import Paragraph
 from analysis.report.sections.records import trials
+from analysis.report.tables import Table
 from analysis.text.wording import read_wording
 from records.runs import Run
 from tests.support.made_runs import make_run, make_study
@@ -36,3 +37,11 @@ def test_a_stratum_of_which_no_trial_completed_is_named(stratum: str, expected: 
 
 def test_an_arm_of_which_none_completed_is_named() -> None:
     assert said("arm", made(0, 4, "infeasible"), made(1, 8, "pruned")) == ["No trial of arm lora completed: 1 infeasible, 1 pruned."]
+
+
+def test_each_reason_is_told_once_with_the_trials_it_ended() -> None:
+    failed = [made(number, 4, "failed") for number in (0, 1)]
+    lost = [replace(run, tags=dict(run.tags) | {"reason": "OSError: no shard"}) for run in failed]
+    findings = Findings(make_study([*lost, made(2, 4, "completed")]))
+    (ends,) = (block for block in trials(findings, read_wording()).blocks if isinstance(block, Table) and block.name == "ends")
+    assert ends.rows == (("failed", 2, "lora/0, lora/1", "OSError: no shard"),)

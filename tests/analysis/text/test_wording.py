@@ -96,7 +96,7 @@ def vocabulary() -> Mapping[str, set[str]]:
         "report.claims.word.{}": list(get_args(judged_claims.Word)),
         "report.classes.kind.{}": list(classes.PREFIXES),
         "report.classes.measure.{}": ["accuracy", "bits_per_character", "perplexity"],
-        "report.column.{}": ["name", "unit", "better", "definition"],
+        "report.column.{}": ["name", "unit", "better", "definition", "outcome", "count", "trials", "reason"],
         "report.difference.kind.{}": ["script", "stratum", "domain", "retain"],
         "report.difference.word.{}": [*get_args(Decision), *get_args(ClassDecision)],
         "report.figure.{}.axis": list(classes.DRAWN),
