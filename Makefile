@@ -52,6 +52,7 @@ docs: setup  ## write the generated pages of docs/
 benchmarks: setup  ## measure this machine and write every measured table of docs/; takes long, and needs a machine that does nothing else
 	$(BIN)/python benchmarks/step.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/evaluation.py --write docs/benchmarks.md
+	$(BIN)/python benchmarks/memory.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/samplers.py --write docs/benchmarks.md
 	$(BIN)/python benchmarks/known_worlds.py --write docs/statistics.md
 	$(BIN)/python benchmarks/equal_learning.py --write docs/statistics.md

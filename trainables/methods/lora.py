@@ -86,7 +86,8 @@ class Lora(Adapter, frozen=True):
         inner = width * self.rank * len(targets)
         if width == 2 or self.dropout:  # casting and dropout make every adapter an input of its own
             entries = sum(shape.size(linear.d_in) for linear in targets)
-            return inner + width * entries + (entries if self.dropout else 0)  # a mask is a byte an entry
+            masks = width * entries if self.dropout else 0  # as a CPU keeps them; a GPU's kernels take a byte an entry
+            return inner + width * entries + masks
         inputs = {INPUTS[linear.role]: shape.size(linear.d_in) for linear in targets if linear.role in INPUTS}
         return inner + width * sum(inputs.values())
 
