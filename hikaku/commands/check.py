@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import typer
 from rich.console import Console
 
 from analysis.text.wording import Wording, read_wording
@@ -12,7 +13,7 @@ WORD = 12  # columns of the word at the left
 
 
 def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
-    """Check a study file and print its plan: trials, rungs, parameters, memory, disk, and what cannot fit."""
+    """Check a study file and print its plan: trials, rungs, parameters, memory, disk. Exit code 1 where something cannot fit."""
     known = read_study(study, overrides)
     from rich.console import Console
 
@@ -24,6 +25,7 @@ def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_j
         print_json(plan.as_json())
     else:
         print_plan(plan, Console(soft_wrap=True))
+    raise typer.Exit(1 if plan.cannot_fit else 0)
 
 
 def print_plan(plan: Plan, console: Console) -> None:

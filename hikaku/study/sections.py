@@ -46,12 +46,17 @@ class Arm(Section):
     def methods(self) -> tuple[Method, ...]:
         """Return the arm's method once in every size that its space allows, its other fields as the space first gives them.
 
-        Fields that the space gives under a condition only are left at their defaults. Raises pydantic.ValidationError where what the
+        Fields that the space gives under a condition only are left at their defaults; those that take memory have the largest value that
+        the space may give, condition or not. Raises pydantic.ValidationError where what the
         space always gives does not make a method.
         """
         maker, space = METHODS[self.method], self.space
         names = {field: f"method.{field}" for field in maker.model_fields}
         fixed = {field: space.values(name)[0] for field, name in names.items() if name in space.root and not space.root[name].when}
+        growing = {field: space.values(names[field]) for field in maker.grows_with if names[field] in space.root}
+        fixed |= {
+            field: max(values) for field, values in growing.items() if _are_numbers(values)
+        }  # what is no number is refused by its type
         sized = [field for field in maker.sized_by if names[field] in space.root]
         sizes = itertools.product(*(_in_order(space.values(names[field])) for field in sized))
         return tuple(maker.model_validate(fixed | dict(zip(sized, size, strict=True))) for size in sizes)
@@ -59,8 +64,11 @@ class Arm(Section):
 
 def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return numbers from the smallest, words as they were written."""
-    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return tuple(sorted(values)) if are_numbers else values
+    return tuple(sorted(values)) if _are_numbers(values) else values
+
+
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 class Training(Section):

@@ -76,6 +76,9 @@ def test_check_prints_the_plan_and_its_json(good: str, run: Any) -> None:
     code, out, err = run("check", good, "--set", "budget.trials=3")
     assert (code, err) == (0, "")
     assert "6 trials in 2 arms" in out
+    code, out, _ = run("check", good, "--set", "resources.cpus_per_worker=4096")
+    assert code == 1
+    assert "cannot fit" in out
     code, out, _ = run("check", good, "--json")
     assert code == 0
     assert json.loads(out)["trials"] == 8

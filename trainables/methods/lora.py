@@ -46,6 +46,7 @@ class Lora(Adapter, frozen=True):
     targets: Literal["query_value", "attention", "mlp", "all_linear"] = "attention"
 
     sized_by: ClassVar[tuple[str, ...]] = ("targets", "rank")
+    grows_with: ClassVar[tuple[str, ...]] = ("dropout",)
     marks: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "a"}
 
     @model_validator(mode="after")

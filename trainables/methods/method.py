@@ -41,6 +41,9 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
     sized_by: ClassVar[tuple[str, ...]] = ()
     """The fields that decide how many parameters are trained: `hikaku check` lists every combination that a space allows."""
 
+    grows_with: ClassVar[tuple[str, ...]] = ()
+    """Other fields, numbers, of which more takes more memory: `hikaku check` predicts with the largest value that a space allows."""
+
     marks: ClassVar[Mapping[str, str]] = {}
     """Field -> the letter before its value, a number, in the name of an MLflow run, e.g. `r` in `lora-r16-lr3.0e-4-s42`."""
 

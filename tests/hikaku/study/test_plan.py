@@ -176,3 +176,10 @@ def test_what_lies_in_the_models_folder_unused_is_noted(good: Path, tmp_path: Pa
     save_file(weights | unused, good.parent / "model" / "model.safetensors")
     (note,) = (note for note in make_plan(read_study(good), tmp_path).notes if "weights" in note)
     assert note == "weights that the model does not use: score.0, score.1, score.2 and 2 more"
+
+
+def test_memory_is_that_of_the_largest_dropout(good: Path, tmp_path: Path) -> None:
+    def peak(dropout: str) -> float:
+        return make_plan(read_study(good, [f"arms.lora.space.method.dropout={dropout}"]), tmp_path).arms[0].sizes[-1].peak
+
+    assert peak("{choices: [0.0, 0.1]}") == peak("{low: 0.0, high: 0.1}") == peak("0.1") > peak("0.0")
