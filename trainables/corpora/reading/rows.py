@@ -16,8 +16,10 @@ PAIRS = (("question", "answer"), ("question", "ground_truths"), ("input", "outpu
 def read_row(row: Mapping[str, Any], text_field: str | None = None, prompt_field: str | None = None) -> tuple[str, str] | Fault:
     """Return (text, prompt) of a row, by the fields named, else by the names that data sets use; a `Fault` where it has none.
 
-    Of several answers the first is the text; an instruction stands before its input. The prompt is empty where there is none.
+    Of several answers the first is the text. Before a question stand, where the row has them, its system prompt, its history, its context;
+    an instruction stands before its input. What is null is absent. The prompt is empty where there is none.
     """
+    row = {name: value for name, value in row.items() if value is not None}
     if text_field is not None or prompt_field is not None:
         return _read_fields(row, text_field or "text", prompt_field)
     if "messages" in row:
@@ -26,7 +28,7 @@ def read_row(row: Mapping[str, Any], text_field: str | None = None, prompt_field
         row = dict(row, input="\n\n".join(str(row[name]) for name in ("instruction", "input") if row.get(name)))
     for question, answer in PAIRS:
         if question in row and answer in row:
-            return _read_fields(row, answer, question)
+            return _set_before(row, _read_fields(row, answer, question))
     if "text" not in row:
         usual = ", ".join(["messages", *(" with ".join(pair) for pair in PAIRS)])
         return Fault("missing field", f"'text' is not among {', '.join(map(repr, row))}, nor {usual}")
@@ -60,6 +62,32 @@ def _read_fields(row: Mapping[str, Any], text_field: str, prompt_field: str | No
             return fault
         values.append(value)
     return values[0], values[1]
+
+
+def _set_before(row: Mapping[str, Any], pair: tuple[str, str] | Fault) -> tuple[str, str] | Fault:
+    """Return the pair with what a row gives beside its question before it: the system prompt, earlier turns, the context."""
+    if isinstance(pair, Fault):
+        return pair
+    text, prompt = pair
+    before = [row[name] for name in ("system", "system_prompt") if _is_text(row.get(name))]
+    before += _read_history(row.get("history"))
+    before += [row["context"]] if _is_text(row.get("context")) else []
+    return text, "\n\n".join([*before, prompt])
+
+
+def _read_history(history: object) -> list[str]:
+    """Return earlier turns as lines with their roles: pairs of question and answer, or turns with role and content."""
+    told: list[str] = []
+    for turn in cast("list[Any]", history) if isinstance(history, list) else []:
+        if isinstance(turn, dict):
+            told.append(f"{cast('dict[str, Any]', turn).get('role', 'user')}: {cast('dict[str, Any]', turn).get('content', '')}")
+        elif isinstance(turn, list | tuple):
+            told += [f"{role}: {said}" for role, said in zip(("user", "assistant"), cast("list[Any]", turn), strict=False)]
+    return told
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _read_messages(messages: Any) -> tuple[str, str] | Fault:

@@ -131,7 +131,7 @@ def test_fields_that_are_named_come_first() -> None:
     [
         ({"body": "b"}, "missing field"),
         ({"text": 3}, "not a text"),
-        ({"text": None}, "not a text"),
+        ({"text": None}, "missing field"),
         ({"text": " "}, "empty"),
         ({"question": "q", "ground_truths": []}, "not a text"),
         ({"messages": "["}, "bad messages"),
@@ -203,3 +203,55 @@ def test_a_name_that_tells_no_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.doc: the name tells no format; allowed: \.txt, "):
         open_texts(tmp_path / "a.doc", Reading())
     assert _documents(tmp_path / "a.doc", format="text")[0].text == "a"
+
+
+def test_an_array_of_json_is_rows_by_the_lines_where_they_begin(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROWS, ensure_ascii=False, indent=1).encode())
+    assert [document.text for document in _documents(path)] == [row["text"] for row in ROWS]
+    assert [document.line for document in _documents(path)] == [2, 6, 10, 14]
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    assert [document.line for document in _documents(path)] == [1, 2, 3, 4]  # JSON Lines by that name
+    path.write_text('[{"text": "一"},\n {"text": "二"},\n {"text": }, {"text": "三"}]')
+    assert _faults(path) == [(3, "bad JSON")]
+    path.write_text('[{"text": "一"},\n 7,\n {"text": "二"}\n {"text": "三"}]')
+    assert _faults(path) == [(2, "bad JSON"), (3, "bad JSON")]
+    assert [item for item in open_texts(path, Reading()).documents if isinstance(item, Document)]
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,note,text\n一,,二\n")
+    pq.write_table(pa.table([["一"], ["二"]], names=["text", "text"]), tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text('{"text": "一", "text": "二"}\n{"text": "三"}\n')
+    told = {kind: next(iter(open_texts(tmp_path / f"rows.{kind}", Reading()).documents)) for kind in ("csv", "parquet", "jsonl")}
+    assert all("'text' stands twice" in str(item) for item in told.values()), told
+    (tmp_path / "rows.csv").write_text("text,,\n一,,\n")  # columns without a name are no one's
+    assert _documents(tmp_path / "rows.csv")
+
+
+def test_a_value_that_python_cannot_hold_costs_no_row_that_does_not_need_it(tmp_path: Path) -> None:
+    dates = pa.array([0, 10**15], pa.timestamp("ms"))  # the second in the year 33,658
+    pq.write_table(pa.table({"text": ["一", "二"], "date": dates}), tmp_path / "rows.parquet")
+    assert [document.text for document in _documents(tmp_path / "rows.parquet")] == ["一", "二"]
+    (tmp_path / "rows.jsonl").write_text('{"text": "一"}\n{"text": "二", "n": ' + "9" * 5000 + "}\n")
+    assert _faults(tmp_path / "rows.jsonl") == [(2, "bad JSON")]
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": "一\u2028二\x0b三\x85四"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [document.text for document in _documents(path)] == ["一\u2028二\x0b三\x85四"]
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        ({"system": "簡潔に。", "question": "何時？", "answer": "三時"}, "簡潔に。\n\n何時？"),
+        ({"context": "店は三時に開く。", "question": "何時？", "answer": "三時"}, "店は三時に開く。\n\n何時？"),
+        ({"instruction": "訳せ", "input": "", "output": "三時", "history": [["one?", "一"]]}, "user: one?\n\nassistant: 一\n\n訳せ"),
+        ({"history": [{"role": "user", "content": "やあ"}], "prompt": "何時？", "completion": "三時"}, "user: やあ\n\n何時？"),
+        ({"system": None, "context": "", "messages": None, "question": "何時？", "answer": "三時"}, "何時？"),
+    ],
+)
+def test_what_stands_beside_a_question_is_given_before_it(row: dict[str, Any], prompt: str) -> None:
+    assert read_row(row) == ("三時", prompt)
