@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import equal_learning, evaluation, known_worlds, page, samplers, step
+from benchmarks import equal_learning, evaluation, known_worlds, memory, page, samplers, step
 from tests.support.tree import ROOT
 from trainables.models.recipes import SMALL, embedded_shape
 
@@ -73,7 +73,7 @@ def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
 def test_make_writes_every_measured_table() -> None:
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nbenchmarks:")[2].partition("\n\n")[0]
     written = dict(re.findall(r"benchmarks/(\w+)\.py --write (docs/\w+\.md)", recipe))
-    modules = (step, evaluation, known_worlds, samplers, equal_learning)
+    modules = (step, evaluation, memory, known_worlds, samplers, equal_learning)
     markers = {module.__name__.rpartition(".")[2]: module.START for module in modules}
     assert written.keys() == markers.keys()
     pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}

@@ -95,7 +95,7 @@ def _read_messages(messages: Any) -> tuple[str, str] | Fault:
     if isinstance(messages, str):  # as CSV carries them
         try:
             messages = json.loads(messages)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Fault("bad messages", str(error))
     turns = cast("list[Any]", messages) if isinstance(messages, list) else []
     if not all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in turns):
