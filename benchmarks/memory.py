@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.page import describe_command, write_between
 from trainables.config import Batch
-from trainables.costs import GIB, predict_memory
+from trainables.costs import GIB, MemoryParts, predict_memory
 from trainables.methods import Method
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
@@ -62,8 +62,8 @@ def list_settings() -> Iterator[Setting]:
         yield Setting(method, length, checkpointing)
 
 
-def measure_step(setting: Setting) -> float:
-    """Return the peak of the second training step, in bytes."""
+def measure_step(setting: Setting) -> dict[str, float]:
+    """Return the metrics of memory that a run would have after the second training step, in GiB."""
     torch.manual_seed(0)
     base = build_qwen2(SHAPE, 0)
     if setting.checkpointing:
@@ -81,13 +81,18 @@ def measure_step(setting: Setting) -> float:
 
     state = train(nullcontext())
     train(meter.watch(state))
-    return meter.metrics(state, 1)["efficiency/peak_memory_gib"] * GIB
+    return meter.metrics(state, 1)
 
 
-def predict(setting: Setting) -> float:
-    """Return the peak that `hikaku check` would print, in bytes."""
+def measure_peak(setting: Setting) -> float:
+    """Return the peak of that step, in bytes."""
+    return measure_step(setting)["efficiency/peak_memory_gib"] * GIB
+
+
+def predict(setting: Setting) -> MemoryParts:
+    """Return what `hikaku check` would print."""
     batch = Batch(sequence_length=setting.length, blocks=ROWS, micro_blocks=ROWS)
-    return predict_memory(SHAPE, setting.method, batch, "fp32", setting.checkpointing, 0, 1).peak
+    return predict_memory(SHAPE, setting.method, batch, "fp32", setting.checkpointing, 0, 1)
 
 
 def main() -> None:
@@ -95,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help="a page that has the markers of this benchmark")
     options = parser.parse_args()
-    measured = [(setting, predict(setting), measure_step(setting)) for setting in list_settings()]
+    measured = [(setting, predict(setting).peak, measure_peak(setting)) for setting in list_settings()]
     table, lowest = render(measured)
     print(table)
     if options.write:

@@ -22,6 +22,7 @@ from typing import cast
 import torch
 
 from benchmarks.page import describe_command, write_between
+from trainables.config import Precision
 from trainables.costs import GIB, flops_per_token
 from trainables.group import DTYPES
 from trainables.methods import Method
@@ -52,7 +53,7 @@ class Case:
     shape: ModelShape
     rows: int
     length: int
-    precision: str
+    precision: Precision
     checkpointing: bool
     steps: int
 
@@ -131,7 +132,7 @@ class Side:
     def __init__(self, case: Case, method: Method, device: torch.device, loss: Loss) -> None:
         torch.manual_seed(0)
         self._case, self._loss, self._device = case, loss, device
-        network = build_qwen2(case.shape, 0).to(device=device, dtype=DTYPES[case.precision])  # pyright: ignore[reportArgumentType]
+        network = build_qwen2(case.shape, 0).to(device=device, dtype=DTYPES[case.precision])
         if case.checkpointing:
             network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._model = LanguageModel(method.prepare(network), method).train()
@@ -163,7 +164,7 @@ class Side:
 
     def _train(self) -> None:
         bf16 = self._model.method.freezes_base and self._case.precision != "fp32"
-        with torch.autocast(self._device.type, dtype=DTYPES[self._case.precision], enabled=bf16):  # pyright: ignore[reportArgumentType]
+        with torch.autocast(self._device.type, dtype=DTYPES[self._case.precision], enabled=bf16):
             loss = self._loss(self._model, self._tokens)
         loss.backward()
         self._optimizer.step()
@@ -199,7 +200,7 @@ def their_loss(model: LanguageModel, tokens: torch.Tensor) -> torch.Tensor:
     return model.network(input_ids=tokens[:, :-1], labels=tokens[:, :-1], use_cache=False).loss
 
 
-def find_device(precision: str) -> tuple[torch.device, float]:
+def find_device(precision: Precision) -> tuple[torch.device, float]:
     """Return the device and its peak FLOP/s: the data sheet's on a known GPU, a measured matrix product's on a CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu"), measure_peak(torch.device("cpu"), precision)
@@ -208,9 +209,9 @@ def find_device(precision: str) -> tuple[torch.device, float]:
     return torch.device("cuda"), known or measure_peak(torch.device("cuda"), precision)
 
 
-def measure_peak(device: torch.device, precision: str, size: int = 2048) -> float:
+def measure_peak(device: torch.device, precision: Precision, size: int = 2048) -> float:
     """Return the FLOP/s of a square matrix product, the best of ten."""
-    left = torch.randn(size, size, device=device, dtype=DTYPES[precision])  # pyright: ignore[reportArgumentType]
+    left = torch.randn(size, size, device=device, dtype=DTYPES[precision])
 
     def times() -> Iterator[float]:
         for _ in range(10):

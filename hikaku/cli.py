@@ -78,7 +78,7 @@ def main() -> NoReturn:
 def _say(code: int, line: str) -> int:
     if os.environ.get("HIKAKU_DEBUG") == "1":
         traceback.print_exc()
-    print(line, file=sys.stderr)  # noqa: T201
+    typer.echo(line, err=True)
     return code
 
 

@@ -7,7 +7,7 @@ from these two everything MLflow shows can be rebuilt.
 
 import contextlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from records.files import hold, put_aside, sweep, write_file
 from records.folders import ASIDE_LOG, CHECKPOINTS_FOLDER, RESULT_FILE, RUN_LOCK
+from records.run_id import RunId
 from records.sealed import INTACT, DamagedError, seal, unseal
 
 
@@ -28,6 +29,18 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     DIVERGED = "diverged"
     FAILED = "failed"
+
+
+UNUSABLE = (Outcome.INFEASIBLE, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.FAILED)  # ends that give no answer to compare
+
+
+def group_ends(ends: Iterable[tuple[RunId, Outcome | None, str]]) -> dict[tuple[Outcome, str], list[str]]:
+    """Return (outcome, reason) -> the short names of the runs that ended so, of those ends that give no answer and say why."""
+    groups: dict[tuple[Outcome, str], list[str]] = {}
+    for run, outcome, reason in ends:
+        if outcome is not None and outcome in UNUSABLE and reason:
+            groups.setdefault((outcome, reason), []).append(run.short)
+    return groups
 
 
 class Record(BaseModel):

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from records.files import digest_file
 from records.obstacles import Obstacle
@@ -35,11 +35,12 @@ def unseal(path: Path) -> dict[str, Any]:
     Raises DamagedError where it is not what was written, Obstacle where a newer hikaku wrote it.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        content: object = json.loads(path.read_bytes())
     except ValueError:
         raise DamagedError(f"{path}: is no JSON") from None
-    if not isinstance(found, dict):  # pyright: ignore[reportUnnecessaryIsInstance] (JSON may be a list)
+    if not isinstance(content, dict):
         raise DamagedError(f"{path}: is no JSON object")
+    found = cast(dict[str, Any], content)
     read_format(found.pop(_FORMAT, 1), path)
     digest = found.pop(_DIGEST, None)
     if digest is not None and digest != digest_plain(found):

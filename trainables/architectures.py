@@ -10,6 +10,7 @@ from typing import Literal
 
 Role = Literal["query", "key", "value", "query_key_value", "output", "gate", "up", "gate_up", "down"]
 Size = Literal["hidden", "queries", "keys", "queries_keys_values", "head", "intermediate", "gates_ups"]  # properties of a ModelShape
+Setting = Literal["head_dim", "num_key_value_heads", "attention_bias", "mlp_bias", "final_logit_softcapping"]
 Biased = Literal["never", "attention", "mlp", "always"]  # whether a linear has a bias, or which setting of the model says so
 
 
@@ -46,6 +47,7 @@ class Architecture:
     context: int = 2048
     attention_bias: bool = False
     logit_cap: float | None = None
+    settings: tuple[Setting, ...] = ("head_dim", "num_key_value_heads")  # of config.json, that this type reads beside the usual
     attention: Literal["sdpa", "eager"] = "sdpa"  # the implementation that computes all this type asks for
 
     @property
@@ -73,9 +75,14 @@ def _gated_mlp(bias: Biased = "never") -> tuple[Linear, ...]:
 
 BEFORE: dict[str, Size] = {"input_layernorm.weight": "hidden", "post_attention_layernorm.weight": "hidden"}
 AROUND: dict[str, Size] = {**BEFORE, "pre_feedforward_layernorm.weight": "hidden", "post_feedforward_layernorm.weight": "hidden"}
+BIASED: tuple[Setting, ...] = ("head_dim", "num_key_value_heads", "attention_bias")
 OF_HEADS: dict[str, Size] = {"self_attn.q_norm.weight": "head", "self_attn.k_norm.weight": "head"}
 
-LLAMA = Architecture(linears=(*_attention("attention", "attention"), *_gated_mlp("mlp")), vectors=BEFORE)
+LLAMA = Architecture(
+    linears=(*_attention("attention", "attention"), *_gated_mlp("mlp")),
+    vectors=BEFORE,
+    settings=(*BIASED, "mlp_bias"),
+)
 QWEN2 = Architecture(
     linears=(*_attention("attention", "never"), *_gated_mlp()),
     vectors=BEFORE,
@@ -89,6 +96,7 @@ QWEN3 = Architecture(
     head_size=128,
     key_value_heads=32,
     context=32_768,
+    settings=BIASED,
 )
 MISTRAL = Architecture(linears=(*_attention("never", "never"), *_gated_mlp()), vectors=BEFORE, key_value_heads=8, context=131_072)
 GEMMA2 = Architecture(
@@ -99,6 +107,7 @@ GEMMA2 = Architecture(
     key_value_heads=4,
     context=8192,
     logit_cap=30.0,
+    settings=(*BIASED, "final_logit_softcapping"),
     attention="eager",  # it caps its scores, which the fused kernels cannot
 )
 GEMMA3 = replace(GEMMA2, vectors=AROUND | OF_HEADS, context=131_072, logit_cap=None, attention="sdpa")
@@ -120,6 +129,7 @@ OLMO2 = Architecture(
         "self_attn.q_norm.weight": "queries",
         "self_attn.k_norm.weight": "keys",
     },
+    settings=BIASED,
 )
 GPT_NEOX = Architecture(
     linears=(
@@ -139,6 +149,7 @@ GPT_NEOX = Architecture(
     embedding="gpt_neox.embed_in.weight",
     earlier_names={"embed_out.weight": "lm_head.weight"},
     attention_bias=True,
+    settings=("attention_bias",),
 )
 
 ARCHITECTURES: dict[str, Architecture] = {  # by `model_type` of config.json

@@ -4,6 +4,7 @@ From it follow parameter counts, FLOPs per token and predicted memory, all befor
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +97,10 @@ class ModelShape:
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in shapes.values())
+    return sum(map(math.prod, shapes.values()))
 
 
+WHOLE = "a whole file, as transformers writes it"
 LOGIT_BYTES = 128 * 2**20  # of float32 logits alive at once: small beside a model that has such a vocabulary
 LOSS_CHUNK_TOKENS = 1024  # more at once is no faster, on a CPU slower
 
@@ -115,15 +117,19 @@ def read_model_shape(folder: Path) -> ModelShape:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return what a model folder's config.json says. Raises FileNotFoundError without one, Refusal where it is no JSON object."""
-    path = folder / "config.json"
+    """Return what a model folder's config.json says. Raises as `read_json_object` does."""
+    return read_json_object(folder / "config.json")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file of a model folder holds. Raises FileNotFoundError without one, Refusal where it holds none."""
     try:
-        config: object = json.loads(path.read_text(encoding="utf-8-sig"))
+        content: object = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise Refusal(fault=f"{path} is no JSON: {error}", allowed="a whole file, as transformers writes it") from None
-    if not isinstance(config, dict):
-        raise Refusal(fault=f"{path} holds no JSON object", allowed="a whole file, as transformers writes it")
-    return cast(dict[str, Any], config)
+        raise Refusal(fault=f"{path} is no JSON: {error}", allowed=WHOLE) from None
+    if not isinstance(content, dict):
+        raise Refusal(fault=f"{path} holds no JSON object", allowed=WHOLE)
+    return cast(dict[str, Any], content)
 
 
 def shape_of(config: Mapping[str, Any], path: Path) -> ModelShape:
@@ -135,14 +141,13 @@ def shape_of(config: Mapping[str, Any], path: Path) -> ModelShape:
     if kind not in ARCHITECTURES:
         raise Refusal(fault=f"{path}: model_type {kind!r} is not supported", allowed=", ".join(ARCHITECTURES))
     architecture = ARCHITECTURES[kind]
+    own = {name: config[name] for name in architecture.settings if name in config}
     hidden, heads = _read_size(config, "hidden_size", path), _read_size(config, "num_attention_heads", path)
-    head_size = _read_size(config, "head_dim", path, architecture.head_size or hidden // heads, null=hidden // heads)
-    groups = _read_size(config, "num_key_value_heads", path, architecture.key_value_heads or heads, null=heads)
-    if kind == "gpt_neox":  # which has neither setting
-        head_size, groups = hidden // heads, heads
+    head_size = _read_size(own, "head_dim", path, architecture.head_size or hidden // heads, null=hidden // heads)
+    groups = _read_size(own, "num_key_value_heads", path, architecture.key_value_heads or heads, null=heads)
     if heads % groups:
         raise Refusal(fault=f"{path}: num_attention_heads is {heads}", allowed=f"a multiple of num_key_value_heads, {groups}")
-    cap = config.get("final_logit_softcapping", architecture.logit_cap)
+    cap = own.get("final_logit_softcapping", architecture.logit_cap)
     return ModelShape(
         hidden=hidden,
         layers=_read_size(config, "num_hidden_layers", path),
@@ -152,10 +157,10 @@ def shape_of(config: Mapping[str, Any], path: Path) -> ModelShape:
         intermediate=_read_size(config, "intermediate_size", path),
         vocabulary=_read_size(config, "vocab_size", path),
         tied_embeddings=bool(config.get("tie_word_embeddings", architecture.tied)),
-        attention_bias=kind == "qwen2" or bool(config.get("attention_bias", architecture.attention_bias)),
+        attention_bias=bool(own.get("attention_bias", architecture.attention_bias)),
         context=_read_size(config, "max_position_embeddings", path, architecture.context),
-        mlp_bias=bool(config.get("mlp_bias", False)),
-        logit_cap=None if cap is None or kind not in {"gemma2", "gemma3_text"} else float(cap),
+        mlp_bias=bool(own.get("mlp_bias", False)),
+        logit_cap=None if cap is None else float(cap),
         model_type=str(kind),
     )
 
@@ -166,7 +171,7 @@ def _read_size(config: Mapping[str, Any], name: str, path: Path, otherwise: int 
     if value is None:
         value = null
     if value is None:
-        raise Refusal(fault=f"{path}: the field {name!r} is missing", allowed="a whole file, as transformers writes it")
+        raise Refusal(fault=f"{path}: the field {name!r} is missing", allowed=WHOLE)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Refusal(fault=f"{path}: {name} is {value!r}", allowed="a whole number from 1")
     return value

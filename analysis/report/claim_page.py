@@ -1,5 +1,6 @@
 """docs/claims.md: every published claim, and what its own sources say of it. `make docs` writes it."""
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from analysis.guidance.claim_book import Claim, ClaimBook, read_claims
@@ -45,4 +46,4 @@ def _render_settings(judged: Sequence[tuple[Claim, SourceVerdict]], book: ClaimB
 if __name__ == "__main__":
     from analysis.text.wording import read_wording
 
-    print(render_claims(read_claims(), read_wording()), end="")  # noqa: T201
+    sys.stdout.write(render_claims(read_claims(), read_wording()))

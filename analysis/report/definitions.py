@@ -1,5 +1,7 @@
 """docs/metrics.md: every metric with its unit, its direction and what it means. `make docs` writes it."""
 
+import sys
+
 from analysis.labels import define, name_unit
 from analysis.statistics.courses import BEND, FEWEST_RUNGS
 from analysis.text.wording import Wording, read_wording
@@ -28,4 +30,4 @@ def render_metrics(wording: Wording) -> str:
 
 
 if __name__ == "__main__":
-    print(render_metrics(read_wording()), end="")  # noqa: T201
+    sys.stdout.write(render_metrics(read_wording()))

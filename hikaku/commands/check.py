@@ -12,7 +12,7 @@ from hikaku.study.plan import PARTS, ArmPlan, Plan
 WORD = 12  # columns of the word at the left
 
 
-def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+def check(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:
     """Check a study file and print its plan: trials, rungs, parameters, memory, disk. Exit code 1 where something cannot fit."""
     known = read_study(study, overrides)
     from rich.console import Console

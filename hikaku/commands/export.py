@@ -118,7 +118,7 @@ def export(  # noqa: PLR0913, PLR0917
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="folder to be written")],
     trial: Annotated[str, typer.Option(metavar="UID", help="study/arm/number, best, or best:ARM")] = "best",
     merge: Annotated[bool, typer.Option("--merge", help="add the adapter into its base: a whole model, which needs no peft")] = False,
-    overrides: Overrides = [],  # noqa: B006
+    overrides: Overrides = [],
     state: State = None,
     as_json: AsJson = False,
 ) -> None:

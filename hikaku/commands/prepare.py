@@ -140,7 +140,7 @@ def prepare(  # noqa: PLR0913, PLR0917
     allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="list texts that overlap across splits; do not refuse")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="count bad documents by reason; do not stop at the first")] = False,
     questions: Annotated[bool, typer.Option("--questions", help="make question and answer pairs of encyclopedic articles")] = False,
-    licence: Annotated[list[str], typer.Option(metavar="[SOURCE=]LICENCE", help="what the texts may be used under")] = [],  # noqa: B006
+    licence: Annotated[list[str], typer.Option(metavar="[SOURCE=]LICENCE", help="what the texts may be used under")] = [],
     as_json: Annotated[bool, typer.Option("--json", help="print the card")] = False,
 ) -> None:
     """Prepare texts of any kind: one clean folder of train, validation and test, with a card that accounts for every document."""

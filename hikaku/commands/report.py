@@ -5,7 +5,7 @@ import typer
 from hikaku.commands.options import AsJson, Overrides, State, StudyPath, find_study_store, print_json, read_study
 
 
-def report(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+def report(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:
     """Write the report of a study from what MLflow recorded, and print where it lies."""
     known = read_study(study, overrides)
     from analysis.report.report import build_report

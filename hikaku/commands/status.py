@@ -49,7 +49,7 @@ def print_status(status: StudyStatus, console: Console | None = None) -> None:
         console.print(line, highlight=False)
 
 
-def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:  # noqa: B006
+def status(study: StudyPath, overrides: Overrides = [], state: State = None, as_json: AsJson = False) -> None:
     """Show how far a study is: every trial, its rung and its outcome."""
     known = read_study(study, overrides)
     from records.places import state_root

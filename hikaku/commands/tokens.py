@@ -275,7 +275,7 @@ def _show(text: str) -> str:
 
 def tokens(  # noqa: PLR0913, PLR0917
     study: StudyPath,
-    overrides: Overrides = [],  # noqa: B006
+    overrides: Overrides = [],
     documents: Annotated[int, typer.Option(min=1, help="documents shown of a packed block, and of the set")] = 3,
     data: Annotated[str | None, typer.Option(metavar="NAME", help="the set shown [default: the first that is adapted to]")] = None,
     state: State = None,

@@ -12,7 +12,7 @@ ArchiveEarlier = Annotated[bool, typer.Option("--archive-earlier", help="rename 
 
 def tune(  # noqa: PLR0913, PLR0917
     study: StudyPath,
-    overrides: Overrides = [],  # noqa: B006
+    overrides: Overrides = [],
     state: State = None,
     address: Address = None,
     retry_failed: RetryFailed = False,

@@ -54,7 +54,7 @@ def _read_only(database: Path) -> str:
 
 def ui(
     study: Annotated[Path | None, typer.Argument(metavar="[STUDY]")] = None,
-    overrides: Overrides = [],  # noqa: B006
+    overrides: Overrides = [],
     state: State = None,
     optuna: Annotated[bool, typer.Option("--optuna", help="optuna-dashboard on the study's trials, where its extra is installed")] = False,
     port: Annotated[int | None, typer.Option(help="port on this machine [default: 5000; 8080 with --optuna]")] = None,

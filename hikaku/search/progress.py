@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analysis.text.wording import Wording, read_wording
 from hikaku.study.study import Study
-from records.results import Outcome, Result, TrialStatus
+from records.results import UNUSABLE, Outcome, Result, TrialStatus, group_ends
 from records.run_id import RunId
 
 COLOURS = {
@@ -26,7 +26,6 @@ COLOURS = {
 
 
 COLUMNS = ("arm", "trial", "rung", "perplexity", "speed", "outcome")
-EXPLAINED = {Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.INFEASIBLE}  # ends that a person wants to know why
 WORDS = ("arm", "outcome")  # columns that hold no numbers
 
 
@@ -72,7 +71,7 @@ class LiveTable:
 
 def render_line(row: TrialStatus) -> str:
     """Return one trial as one plain line."""
-    reason = row.reason if row.outcome in EXPLAINED else ""
+    reason = row.reason if row.outcome in UNUSABLE else ""
     return _tell(row.uid, row.outcome, row.tokens, row.perplexity, speed=row.tokens_per_second, reason=reason)
 
 
@@ -106,10 +105,7 @@ def render_table(study: Study, rows: Sequence[TrialStatus], left: float | None) 
 def explain_ends(rows: Sequence[TrialStatus]) -> list[str]:
     """Return a line for each reason for which trials ended that give no answer: how many, how, which, and why."""
     wording = read_wording()
-    ended: dict[tuple[Outcome, str], list[str]] = {}
-    for row in rows:
-        if row.outcome is not None and row.outcome in EXPLAINED and row.reason:
-            ended.setdefault((row.outcome, row.reason), []).append(RunId.parse(row.uid).short)
+    ended = group_ends((RunId.parse(row.uid), row.outcome, row.reason) for row in rows)
     return [
         wording("search.progress.ended", outcome=_name_outcome(outcome, wording), trials=", ".join(trials), reason=reason)
         for (outcome, reason), trials in ended.items()

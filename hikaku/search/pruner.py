@@ -14,9 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from hikaku.search.trial_store import ending_of, rung_of
-from records.results import Outcome
-
-UNUSABLE = (Outcome.INFEASIBLE, Outcome.OUT_OF_MEMORY, Outcome.DIVERGED, Outcome.FAILED)  # their values set no bar
+from records.results import UNUSABLE, Outcome
 
 
 class StratifiedHalving(BasePruner):

@@ -54,9 +54,8 @@ class Arm(Section):
         names = {field: f"method.{field}" for field in maker.model_fields}
         fixed = {field: space.values(name)[0] for field, name in names.items() if name in space.root and not space.root[name].when}
         growing = {field: space.values(names[field]) for field in maker.grows_with if names[field] in space.root}
-        fixed |= {
-            field: max(values) for field, values in growing.items() if _are_numbers(values)
-        }  # what is no number is refused by its type
+        # What is no number is refused by its type.
+        fixed |= {field: max(values) for field, values in growing.items() if _are_numbers(values)}
         sized = [field for field in maker.sized_by if names[field] in space.root]
         sizes = itertools.product(*(_in_order(space.values(names[field])) for field in sized))
         return tuple(maker.model_validate(fixed | dict(zip(sized, size, strict=True))) for size in sizes)

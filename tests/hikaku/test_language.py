@@ -18,7 +18,7 @@ from hikaku.commands.check import print_plan
 from hikaku.commands.doctor import examine
 from hikaku.commands.evaluate import TaskRun, print_tasks
 from hikaku.commands.export import Export
-from hikaku.commands.model_card import FACTS, MEASURED, render_card
+from hikaku.commands.model_card import FACTS, MEASURED, Kind, render_card
 from hikaku.commands.prepare import print_card
 from hikaku.commands.repro import Rerun, print_rerun
 from hikaku.commands.status import StudyStatus, print_status
@@ -141,8 +141,8 @@ def test_a_trial_again(again: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["adapter", "merged model", "full model"])
-def test_an_export(kind: str) -> None:
-    done = Export("good/lora/0", Path("/home"), kind, NEAR)  # pyright: ignore[reportArgumentType]
+def test_an_export(kind: Kind) -> None:
+    done = Export("good/lora/0", Path("/home"), kind, NEAR)
     assert find_prose(str(done), ["good/lora/0", "/home"]) == []
 
 

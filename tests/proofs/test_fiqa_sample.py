@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from records.runs import StudyRuns, read_study_runs
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.tree import ROOT
 from trainables.corpora.tokens.folder import load_card
 
@@ -57,7 +58,7 @@ def check(place: Path, name: str) -> StudyRuns:
 
 def test_the_sample_ends_in_minutes_from_an_empty_cache(place: Path) -> None:
     printed, seconds = hikaku(place, "tune", STUDY)
-    print(f"fiqa_sample from an empty cache: {seconds:.0f} s\n{printed}")  # noqa: T201
+    print(f"fiqa_sample from an empty cache: {seconds:.0f} s\n{printed}")
     assert seconds < 5 * 60
     runs = check(place, "fiqa_sample")
     first = next(run for run in runs.trials if run.uid == "fiqa_sample/lora/0")
@@ -67,9 +68,9 @@ def test_the_sample_ends_in_minutes_from_an_empty_cache(place: Path) -> None:
     assert min(nats, key=lambda uid: nats[uid]) != "fiqa_sample/base"
 
 
-@pytest.mark.skipif("HIKAKU_REAL_DATA" not in os.environ, reason="HIKAKU_REAL_DATA names no folder of real inputs")
+@needs_real_data
 def test_the_same_study_runs_on_real_questions(place: Path) -> None:
-    rows = REAL_ROWS | {"path": f"{os.environ['HIKAKU_REAL_DATA']}/fiqa/fiqa.jsonl"}
+    rows = REAL_ROWS | {"path": f"{REAL}/fiqa/fiqa.jsonl"}
     changes = ["name=fiqa_real", "budget.trials=2", *(f"data.finance.{key}={value}" for key, value in rows.items())]
     hikaku(place, "tune", STUDY, *(word for change in changes for word in ("--set", change)))
     check(place, "fiqa_real")

@@ -51,7 +51,7 @@ def printed(place: Path) -> str:
     began = time.monotonic()
     done = hikaku(place, "tune", STUDY)
     seconds = time.monotonic() - began
-    print(f"quickstart from an empty cache: {seconds:.0f} s\n{done.stdout}")  # noqa: T201
+    print(f"quickstart from an empty cache: {seconds:.0f} s\n{done.stdout}")
     assert done.returncode == 0, done.stderr
     assert seconds < 8 * 60
     return done.stdout

@@ -1,12 +1,13 @@
 """A real pretrained English model, real Japanese literature: the search on files of others, which are read where they lie."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.real_data import REAL, needs_real_data
 
 STUDY = """
 name: real
@@ -34,10 +35,10 @@ training:
 
 
 @pytest.mark.proof
-@pytest.mark.skipif("HIKAKU_REAL_DATA" not in os.environ, reason="HIKAKU_REAL_DATA names no folder of real inputs")
+@needs_real_data
 def test_full_fine_tuning_learns_real_japanese_at_a_cost(tmp_path: Path) -> None:
     path = tmp_path / "real.yaml"
-    path.write_text(STUDY.format(data=os.environ["HIKAKU_REAL_DATA"]), encoding="utf-8")
+    path.write_text(STUDY.format(data=REAL), encoding="utf-8")
     hikaku = [sys.executable, "-m", "hikaku"]
     subprocess.run([*hikaku, "tune", str(path), "--state", str(tmp_path / "state")], check=True)
     told = subprocess.run(
@@ -45,7 +46,7 @@ def test_full_fine_tuning_learns_real_japanese_at_a_cost(tmp_path: Path) -> None
     )
     report = json.loads(told.stdout)
     best = next(trial for trial in report["trials"] if trial["uid"] == report["best"]["sft"])
-    print({name: best["metrics"][name] for name in ("eval/nats_per_token", "retention/english")}, report["base"]["metrics"])  # noqa: T201
+    print({name: best["metrics"][name] for name in ("eval/nats_per_token", "retention/english")}, report["base"]["metrics"])
     assert report["base"]["metrics"]["eval/nats_per_token"] > 20
     assert best["metrics"]["eval/nats_per_token"] < 3.5
     assert best["metrics"]["retention/english"] < 0.9

@@ -303,12 +303,12 @@ def print_figures(root: Path = ROOT) -> None:
         "places that take a run's id apart, outside the parser": house.find_uid_parsers(),
         "places that put a run's id together, outside the parser": house.find_uid_makers(),
     }
-    print(f"modules: {len(house.files) - len(house.packages)} in {len(house.packages)} packages")  # noqa: T201
-    print(f"largest flat folder: {largest}, {flat[largest]} modules")  # noqa: T201
+    print(f"modules: {len(house.files) - len(house.packages)} in {len(house.packages)} packages")
+    print(f"largest flat folder: {largest}, {flat[largest]} modules")
     for name, places in figures.items():
-        print(f"{name}: {len(places)}")  # noqa: T201
+        print(f"{name}: {len(places)}")
         for place in places:
-            print(f"    {place}")  # noqa: T201
+            print(f"    {place}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,15 @@ VOCABULARY, SEQUENCE, BLOCKS = 96, 16, 24
 STEP = 8 * SEQUENCE  # tokens of one step
 RUNGS = (2 * STEP, 4 * STEP)
 STEPS = 7
+SIZES: dict[str, Any] = {  # of a model of some 20,000 parameters, as transformers' configurations call them
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
 LORA = {"name": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.1}
 FULL = {"name": "full"}
 
@@ -26,18 +35,9 @@ def write_model(folder: Path, *, tied: bool = True, **changes: Any) -> Path:
     """Write a random Qwen2-shaped model of some 20,000 parameters and return its folder."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    sizes: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 64,
-    }
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        model = Qwen2ForCausalLM(Qwen2Config(**(sizes | changes), tie_word_embeddings=tied, initializer_range=0.1))
+        model = Qwen2ForCausalLM(Qwen2Config(**(SIZES | changes), tie_word_embeddings=tied, initializer_range=0.1))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name.endswith("bias"):

@@ -1,6 +1,6 @@
 """Methods that are adapters of peft: what they share."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import json
 from abc import abstractmethod

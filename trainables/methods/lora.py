@@ -1,6 +1,6 @@
 """Low-rank adapters."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal, Self

@@ -8,7 +8,7 @@ A study file is checked against these classes where neither torch nor peft may b
 `network` is always what `prepare` returned: a transformers model, or what peft made of it.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping

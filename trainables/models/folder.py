@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from records.refusals import Refusal
-from trainables.shape import ModelShape, read_config, shape_of
+from trainables.shape import WHOLE, ModelShape, read_config, read_json_object, shape_of
 
 WEIGHTS, WEIGHTS_FILE, INDEX_FILE = "*.safetensors", "model.safetensors", "model.safetensors.index.json"
 READ = [WEIGHTS, "*.json", "*.txt", "*.model"]  # weights, configuration and tokenizer; nothing that is code or a pickle
@@ -79,7 +79,7 @@ def locate_weights(folder: Path) -> tuple[Path, ...]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Refusal(got=f"{index}, which has no weight_map", allowed="a whole file, as transformers writes it") from None
+        raise Refusal(got=f"{index}, which has no weight_map", allowed=WHOLE) from None
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise Refusal(got=f"{folder}, which lacks {missing[0]}", allowed=f"all {len(names)} files that {INDEX_FILE} names")
@@ -150,8 +150,8 @@ def _read_tokens(folder: Path) -> tuple[dict[str, int], set[str]]:
     if (folder / "tokenizer.json").exists():
         return _read_fast_tokens(folder / "tokenizer.json")
     if (folder / "vocab.json").exists():
-        added = _read_json(folder / "added_tokens.json") if (folder / "added_tokens.json").exists() else {}
-        return _read_json(folder / "vocab.json") | added, set(added)
+        added = read_json_object(folder / "added_tokens.json") if (folder / "added_tokens.json").exists() else {}
+        return read_json_object(folder / "vocab.json") | added, set(added)
     if any(folder.glob("*.model")):
         allowed = "tokenizer.json, which AutoTokenizer.from_pretrained(...).save_pretrained(...) writes where sentencepiece is installed"
         raise Refusal(got=f"{folder}, which has a sentencepiece file and no tokenizer.json", allowed=allowed)
@@ -160,7 +160,7 @@ def _read_tokens(folder: Path) -> tuple[dict[str, int], set[str]]:
 
 def _read_fast_tokens(path: Path) -> tuple[dict[str, int], set[str]]:
     """Return token -> id of a tokenizer.json, and which of them are special."""
-    whole = _read_json(path)
+    whole = read_json_object(path)
     try:
         entries: dict[str, int] | list[tuple[str, float]] = whole["model"]["vocab"]  # in a unigram model, (piece, score)
         added: list[dict[str, Any]] = whole.get("added_tokens") or []
@@ -169,16 +169,6 @@ def _read_fast_tokens(path: Path) -> tuple[dict[str, int], set[str]]:
         return vocabulary, {token["content"] for token in added if token.get("special")}
     except (KeyError, TypeError, ValueError, IndexError):
         raise Refusal(got=f"{path}, which has no vocabulary that can be read", allowed="a whole file, as tokenizers writes it") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value: object = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise Refusal(got=f"{path}, which is no JSON ({error})", allowed="a whole file") from None
-    if not isinstance(value, dict):
-        raise Refusal(got=f"{path}, which holds no JSON object", allowed="a whole file")
-    return cast(dict[str, Any], value)
 
 
 def _name_some(names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Bars: classes of text by run, memory by part, importance by hyperparameter."""
 # matplotlib leaves its keyword arguments untyped.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
 
 import math
 from collections.abc import Mapping, Sequence

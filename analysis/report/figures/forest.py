@@ -1,6 +1,6 @@
 """Ratios with their intervals, one below the other: the whole first, then its classes."""
 # matplotlib leaves its keyword arguments untyped.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownMemberType=false
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Colours and manners that all figures share, and how a page recolours them for light and dark."""
 # matplotlib leaves its keyword arguments untyped.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 
 import contextlib
 import io

@@ -1,6 +1,6 @@
 """Parallel coordinates: every trial a line through its hyperparameters to what came of it."""
 # matplotlib leaves its keyword arguments untyped, and pandas what a filter gives.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
 
 import math
 import textwrap

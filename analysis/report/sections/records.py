@@ -14,6 +14,7 @@ from analysis.text.wording import Wording
 from analysis.trials import hyperparameters
 from records.folders import SAMPLES_FILE
 from records.metrics import METRICS, definition_of
+from records.results import Outcome, group_ends
 from records.runs import Run
 
 TRIALS = (
@@ -24,7 +25,6 @@ TRIALS = (
     "efficiency/peak_memory_gib",
     "efficiency/tokens_per_second",
 )
-EXPLAINED = ("failed", "out_of_memory", "diverged", "infeasible")
 SHOWN_ELSEWHERE = ("outcome", "description", "challenger", "reference", "stratum")  # facts of the study's run that provenance leaves out
 
 
@@ -60,10 +60,7 @@ def trials(findings: Findings, wording: Wording) -> Section:
 
 def _explain_ends(findings: Findings, wording: Wording) -> Iterator[Table]:
     """Yield a table of the reasons for which trials ended that give no answer: how, how many, which, and why; nothing without any."""
-    ended: dict[tuple[str, str], list[str]] = {}
-    for run in findings.runs.trials:
-        if run.reason and run.outcome in EXPLAINED:
-            ended.setdefault((run.outcome, run.reason), []).append(run.id.short)
+    ended = group_ends((run.id, Outcome(run.outcome) if run.outcome else None, run.reason) for run in findings.runs.trials)
     columns = tuple(Column(wording(f"report.column.{name}")) for name in ("outcome", "count", "trials", "reason"))
     rows = tuple((label_outcome(how, wording), len(which), ", ".join(which), why) for (how, why), which in ended.items())
     if rows:

@@ -2,8 +2,6 @@ import csv
 import itertools
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +16,11 @@ from records.results import Outcome
 from records.run_id import RunId
 from records.runs import StudyRuns, read_study_runs
 from records.tracking import RunRecord, Tracker, create_store
+from tests.support.real_data import REAL, needs_real_data
 
 WORDING = read_wording()
 
 MEMORY, QUALITY, RETENTION = "efficiency/peak_memory_gib", "eval/perplexity", "retention/english"
-REAL_DATA = os.environ.get("HIKAKU_REAL_DATA", "")
 
 
 def run(uid: str, outcome: Outcome, metrics: dict[str, float], **params: object) -> RunRecord:
@@ -127,10 +125,10 @@ def test_prices_per_percent_of_perplexity(runs: StudyRuns) -> None:
     assert whole.percent == 75.0
 
 
-@pytest.mark.skipif(not (Path(REAL_DATA) / "hpo").is_dir(), reason="needs HIKAKU_REAL_DATA")
+@needs_real_data
 def test_a_published_table_of_methods_gives_the_front_that_brute_force_gives() -> None:
     """PEFT's method comparison: 63 runs of Llama-3.2-3B; accuracy up, memory and forgetting down."""
-    with (Path(REAL_DATA) / "hpo" / "peft_method_table.csv").open(encoding="utf-8") as file:
+    with (REAL / "hpo" / "peft_method_table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names: dict[str, Direction] = {"test_acc": "maximize", "max_mem": "minimize", "forgetting": "minimize"}
     values = np.array([[float(row[name]) if row[name] else math.nan for name in names] for row in rows])

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 import pytest
@@ -138,9 +139,9 @@ def test_random_histories(fates: list[Fate], concurrency: int, stratum: str, fac
         assert simulation.ends(number, tokens) is ends
 
 
-def simulate(qualities: list[float], **changes: object) -> Simulation:
+def simulate(qualities: list[float], **changes: Any) -> Simulation:
     fates = [Fate(quality, 8, None) for quality in qualities]
-    simulation = Simulation(StratifiedHalving(3), fates, 1, random.Random(0), **changes)  # pyright: ignore[reportArgumentType]
+    simulation = Simulation(StratifiedHalving(3), fates, 1, random.Random(0), **changes)
     simulation.run()
     return simulation
 

@@ -6,6 +6,7 @@ import pytest
 
 from hikaku.study.machine import Device, Gpu, choose_precision, read_gpus, read_machine, resolve_precision
 from tests.support.fake_gpu import fake_gpu
+from trainables.config import Precision
 
 
 def test_gpus_are_read_and_the_smallest_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,9 +52,10 @@ def test_precision_is_what_the_device_has() -> None:
     assert [resolve_precision("auto", device) for device in (plain, able, old, new)] == ["fp32", "fp32", "fp16", "bf16"]
     assert [resolve_precision("bf16", device) for device in (plain, able, new)] == ["bf16"] * 3
     assert resolve_precision("fp16", old) == "fp16"
-    for asked, device in (("bf16", old), ("fp16", able)):
+    lacking: dict[Precision, Device] = {"bf16": old, "fp16": able}
+    for asked, device in lacking.items():
         with pytest.raises(ValueError, match=f"training.precision: got {asked}"):
-            resolve_precision(asked, device)  # pyright: ignore[reportArgumentType]
+            resolve_precision(asked, device)
     with pytest.raises(ValueError, match=r"arms\.lora\.space\.model\.precision: got fp16, which is for GPUs"):
         resolve_precision("fp16", able, "arms.lora.space.model.precision")
     assert choose_precision("fp16", plain) == "fp16"  # a plan for another machine

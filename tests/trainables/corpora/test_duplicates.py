@@ -1,7 +1,6 @@
 """Near-duplicates are found, distinct texts are not taken for them, and a study that would measure what it trains on is refused."""
 
 import json
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -9,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.texts import write_jsonl
-from trainables.corpora.asking import asks_same
 from trainables.corpora.duplicates import find_duplicates, find_overlap, find_overlaps
+from trainables.corpora.prompts import asks_same
 from trainables.corpora.reading.document import Document
 from trainables.corpora.shipped import FILES
 from trainables.corpora.sources import DataSet, SplitName, read_texts
 from trainables.corpora.tokens.writing import digest_data
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん、。"
 NOUNS = "朝夜川山海空猫犬鳥魚花草村町駅道橋家窓庭本紙音声光影雨雪風雲春夏秋冬人子母父友師"
 PARTS = (
@@ -73,11 +72,11 @@ def test_distinct_paragraphs_raise_no_alarm() -> None:
     assert len(list(find_overlaps(documents[:500], documents[500:]))) < 0.01 * 500
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_real_paragraphs_are_told_apart_and_their_copies_found() -> None:
     lines = {
         line: f"{file.name}:{number}"
-        for file in sorted((Path(REAL or "") / "ja" / "aozora_utf8").glob("*.txt"))
+        for file in sorted((REAL / "ja" / "aozora_utf8").glob("*.txt"))
         for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1)
         if len(line) >= 50
     }

@@ -1,7 +1,6 @@
 """The FiQA studies: questions are given, answers and their ends are trained, and what the data set should hold is checked."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from hikaku.study.plan import make_plan
 from hikaku.study.reading import read_study
 from records.refusals import Refusal
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.texts import write_byte_model
 from tests.support.tree import STUDIES
 from trainables.corpora.sources import DataSet, read_texts
@@ -19,8 +19,6 @@ from trainables.corpora.tokens.folder import TRAIN_FILES, split_folder
 from trainables.corpora.tokens.packing import IGNORED, count_padding
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.corpora.tokens.writing import prepare_data
-
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 
 
 def test_the_recipe_is_the_sources_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +105,7 @@ def test_answers_of_each_length_are_measured_for_themselves(tmp_path: Path) -> N
         assert [int((targets[owners == place] != IGNORED).sum()) for place in range(len(table))] == table["bytes"].tolist()
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_real_questions_hold_what_is_told_of_their_lengths() -> None:
     told = read_study(STUDIES / "fiqa.yaml", ["data.fiqa.files=null", f"data.fiqa.path={REAL}/fiqa/fiqa.jsonl"]).data["fiqa"]
     real = told.model_copy(update={"expect": told.expect.model_copy(update={"documents": {"train": 260, "validation": 32, "test": 32}})})

@@ -1,7 +1,6 @@
 """Perplexity against a float64 oracle, and what it must not depend on."""
 
 import math
-import os
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch.multiprocessing as mp
 from torch import distributed as dist
 
 from records.metrics import definition_of
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.texts import draw_texts, write_byte_model, write_jsonl
 from tests.support.tiny import write_model
 from trainables.corpora.language.scripts import SCRIPTS
@@ -28,7 +28,6 @@ from trainables.evaluation.documents import COLUMNS, read_documents, write_docum
 from trainables.evaluation.nats import evaluate, perplexity
 from trainables.models.model import load_model, load_network
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 LENGTH = 32
 SHARES = (5, 1000)  # rows per pass: many passes for each worker, and one pass, which only the first worker's makes count
 
@@ -166,10 +165,10 @@ def test_scripts_by_document_add_up_to_the_documents_and_to_the_scripts(folders:
         assert adapted.sum().to_numpy() == pytest.approx(vars(evaluation.scripts)[total], rel=1e-5)
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_a_real_model_on_real_texts(tmp_path: Path) -> None:
     """stories260K has never met Japanese: some 24.5 nats a token, which is a perplexity of 4e10."""
-    real = Path(REAL or "")
+    real = REAL
     sets = {
         "japanese": DataSet(
             role="adapt",
@@ -195,17 +194,17 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random model with Qwen2's own tokenizer, which cuts kanji between tokens."""
     folder = tmp_path_factory.mktemp("qwen2") / "model"
     write_model(folder, vocab_size=151_936)
-    for file in (Path(REAL or "") / "tokenizers" / "qwen2").iterdir():
+    for file in (REAL / "tokenizers" / "qwen2").iterdir():
         copyfile(file, folder / file.name)
     return folder
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 @pytest.mark.parametrize(
     "source", ["ja/aozora_utf8/86_ruby_1176", "ja/encyclopedic/gsd_dev", "ja/technical/python_docs_ja", "parallel/pud.ja"]
 )
 def test_classes_add_up_with_qwen2s_tokenizer_whatever_the_batch(source: str, qwen2: Path, tmp_path: Path) -> None:
-    path = str(Path(REAL or "") / f"{source}.txt")
+    path = str(REAL / f"{source}.txt")
     given = {"role": "adapt", "path": path, "documents": "line", "allow_overlap": True, "evaluation_tokens": 5000, "training_tokens": 500}
     texts = DataSet.model_validate(given)
     prepare_data({"texts": texts}, qwen2, 64, tmp_path / "data")

@@ -2,7 +2,7 @@
 
 import json
 import math
-import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from records.metrics import definition_of
+from tests.support.real_data import REAL, needs_real_data
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.evaluation import similarity
 from trainables.evaluation.generation import generate
@@ -24,8 +25,6 @@ from trainables.models.embedded import ensure_embedded
 from trainables.models.model import LanguageModel, load_model, load_network
 from trainables.models.recipes import TINY
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
-needs_real_data = pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
 ASKED = (
     ("空から降る白いものは？", ("雪", "石", "机", "歌", "靴下"), 0),
     ("本を借りられる建物は？", ("駅", "図書館", "港", "滝", "畑"), 1),
@@ -78,7 +77,7 @@ def test_known_answers_give_the_known_accuracy(tmp_path: Path) -> None:
 @needs_real_data
 @pytest.mark.parametrize("wrong", [0, 1, 500, 1119])
 def test_known_answers_on_the_real_file(wrong: int) -> None:
-    path = Path(REAL or "") / "jcommonsenseqa" / "valid-v1.3.json"
+    path = REAL / "jcommonsenseqa" / "valid-v1.3.json"
     labels = [json.loads(line)["label"] for line in path.read_text(encoding="utf-8").splitlines()]
     picks = [(label + 1) % 5 if place < wrong else label for place, label in enumerate(labels)]
     metrics = JCommonsenseQA(str(path), Settings()).measure(script(picks), refuse).metrics
@@ -134,7 +133,7 @@ def test_a_malformed_item_is_named_by_file_and_line(kind: str, tmp_path: Path) -
     path = tmp_path / "valid.json"
     write_questions(path, ASKED[:1])
     path.write_text(f"{path.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 (the message is read below)
+    with pytest.raises(ValueError, match=re.escape(says)) as refused:
         read_items(str(path), Question)
     assert str(refused.value).startswith(f"{tmp_path}/{says}")
     assert "\n" not in str(refused.value)

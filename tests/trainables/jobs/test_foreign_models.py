@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from records.results import Outcome
-from tests.support.foreign import TYPES, write_foreign
+from tests.support.foreign_models import TYPES, write_foreign
 from tests.support.tiny import FULL, LORA, Referee, make_config, write_data
 from trainables.architectures import ARCHITECTURES
 from trainables.jobs.export import write_model

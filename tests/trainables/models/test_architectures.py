@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tests.support.foreign import SIZES, TYPES, write_foreign
+from tests.support.foreign_models import ENDS, TYPES, write_foreign
+from tests.support.tiny import SIZES
 from trainables.architectures import ARCHITECTURES
 from trainables.methods.full import Full
 from trainables.methods.lora import Lora
@@ -73,10 +74,10 @@ def test_full_fine_tuning_trains_every_parameter(folder: Path) -> None:
     assert count_parameters(Full().prepare(load_network(folder, "fp32")))[0] == Full().trainable_parameters(read_model_shape(folder))
 
 
-@pytest.mark.parametrize("dropped", [name for name in SIZES if not name.endswith("_id")])
+@pytest.mark.parametrize("dropped", SIZES)
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_what_a_configuration_does_not_say_means_what_transformers_takes(kind: str, dropped: str) -> None:
-    given = {name: value for name, value in SIZES.items() if name != dropped} | {"model_type": kind}
+    given = {name: value for name, value in (SIZES | ENDS).items() if name != dropped} | {"model_type": kind}
     required = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"}
     if dropped in required:
         with pytest.raises(ValueError, match=dropped):
@@ -84,9 +85,22 @@ def test_what_a_configuration_does_not_say_means_what_transformers_takes(kind: s
         return
     given |= {"num_key_value_heads": 2, "num_attention_heads": 64, "hidden_size": 512} if dropped == "num_key_value_heads" else {}
     given = {name: value for name, value in given.items() if name != dropped}
+    _compare_with_transformers(given)
+
+
+def _compare_with_transformers(given: dict[str, Any]) -> None:
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(AutoConfig.for_model(**given))
     shape = shape_of(given, Path("config.json"))
     assert shape.parameter_shapes() == {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     assert shape.context == network.config.max_position_embeddings
     assert shape.logit_cap == getattr(network.config, "final_logit_softcapping", None)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_setting_of_another_type_is_no_setting(kind: str) -> None:
+    settings = {"attention_bias": False, "mlp_bias": True, "final_logit_softcapping": 5.0, "head_dim": 16}
+    foreign = {name: value for name, value in settings.items() if name not in ARCHITECTURES[kind].settings}
+    plain = SIZES | ENDS | {"model_type": kind}
+    assert shape_of(plain | foreign, Path("config.json")) == shape_of(plain, Path("config.json"))
+    _compare_with_transformers(plain | {name: value for name, value in settings.items() if name in ARCHITECTURES[kind].settings})

@@ -86,5 +86,5 @@ def test_the_small_model_is_twice_as_good_as_a_unigram(small: Path, tmp_path: Pa
     unigram = math.exp(-np.log(counts / counts.sum())[tested].mean())
     prepare_data({language: DataSet(role="adapt", embedded=language)}, small, SMALL.sequence_length, tmp_path / "data")
     model = evaluate(load_model(small, "fp32"), tmp_path / "data", "test").metrics(None)["test/perplexity"]
-    print(f"{language}: unigram {unigram:.0f}, model {model:.0f}")  # noqa: T201
+    print(f"{language}: unigram {unigram:.0f}, model {model:.0f}")
     assert model <= unigram / 2

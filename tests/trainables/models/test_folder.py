@@ -121,7 +121,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "'b' the id 512; allowed: ids below 512",
     ),
     "an added token beyond": (_change_tokenizer(added_tokens=[{"id": 700, "content": "<x>", "special": False}]), "gives '<x>' the id 700"),
-    "a tokenizer cut short": (_cut("tokenizer.json"), "tokenizer.json, which is no JSON"),
+    "a tokenizer cut short": (_cut("tokenizer.json"), "tokenizer.json is no JSON"),
     "a bare sentencepiece": (_rename("tokenizer.json", "tokenizer.model"), "sentencepiece file and no tokenizer.json"),
     "no tokenizer": (_rename("tokenizer.json", "other.txt"), "has no tokenizer.json"),
 }

@@ -99,7 +99,7 @@ def test_memory_at_the_home_case(trained_head: bool) -> None:
     """Hidden 896, 151,936 words, 2,048 tokens: at least eight times less, same loss and gradients."""
     case = make_case(2048, 151_936, 896, trained_head=trained_head)
     ours, theirs = run(chunked, *case), run(plain, *case)
-    print(f"extra peak memory {theirs[3] / ours[3]:.1f} times less: {ours[3] / 2**20:.0f} MiB beside {theirs[3] / 2**20:.0f} MiB")  # noqa: T201
+    print(f"extra peak memory {theirs[3] / ours[3]:.1f} times less: {ours[3] / 2**20:.0f} MiB beside {theirs[3] / 2**20:.0f} MiB")
     assert theirs[3] >= 8 * ours[3]
     assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
     assert distance(ours[1], theirs[1]) < 1e-6

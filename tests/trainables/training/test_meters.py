@@ -1,10 +1,10 @@
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.memory import SHAPE, Setting, measure_step, predict
 from trainables.config import Batch
 from trainables.costs import GIB, flops_per_token, predict_memory
 from trainables.methods.full import Full
@@ -15,7 +15,6 @@ from trainables.shape import ModelShape
 from trainables.training.meters import MemoryMeter, SpeedMeter
 
 QWEN = ModelShape(896, 24, 14, 2, 64, 4864, 151_936, tied_embeddings=True, attention_bias=True, context=32_768)
-SMALL = ModelShape(96, 3, 4, 2, 24, 256, 600, tied_embeddings=True, attention_bias=True, context=256)
 METHODS = [Lora(rank=8, alpha=16.0), Full()]
 
 
@@ -37,27 +36,8 @@ def test_flops_are_the_golden_facts() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing: bool) -> None:
     """Weights, gradients and moments to the byte but for small buffers; what is alive besides to a tenth below and a quarter above."""
-    torch.manual_seed(0)
-    batch = Batch(sequence_length=128, blocks=4, micro_blocks=4)
-    base = build(SMALL)
-    if checkpointing:
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model = LanguageModel(method.prepare(base), method).train()
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained)
-    meter = MemoryMeter(model)
-    tokens = torch.randint(0, SMALL.vocabulary, (4, 129))
-
-    def train(watched: AbstractContextManager[None]) -> dict[str, torch.Tensor]:
-        with watched:
-            linear_cross_entropy(model.hidden_states(tokens[:, :-1]), model.head, tokens[:, 1:]).backward()
-        optimizer.step()
-        return {f"{name}/{i}": value for i, each in enumerate(trained) for name, value in optimizer.state[each].items()}
-
-    state = train(nullcontext())
-    train(meter.watch(state))
-    measured = meter.metrics(state, 1)
-    predicted = predict_memory(SMALL, method, batch, "fp32", checkpointing, 0, 1)
+    setting = Setting(method, 128, checkpointing)
+    measured, predicted = measure_step(setting), predict(setting)
     assert predicted.weights == pytest.approx(measured["efficiency/weights_gib"] * GIB, rel=1e-6)
     assert predicted.gradients == pytest.approx(measured["efficiency/gradients_gib"] * GIB, rel=1e-6)
     assert predicted.optimizer == pytest.approx(measured["efficiency/optimizer_gib"] * GIB, rel=1e-2)
@@ -65,8 +45,8 @@ def test_prediction_is_near_what_is_measured(method: Lora | Full, checkpointing:
 
 
 def test_the_peak_is_the_same_in_every_step() -> None:
-    model = LanguageModel(Full().prepare(build(SMALL)), Full())
-    tokens = torch.randint(0, SMALL.vocabulary, (2, 65))
+    model = LanguageModel(Full().prepare(build(SHAPE)), Full())
+    tokens = torch.randint(0, SHAPE.vocabulary, (2, 65))
     peaks: list[float] = []
     for _ in range(3):
         model.zero_grad(set_to_none=True)

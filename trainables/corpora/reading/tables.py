@@ -64,6 +64,8 @@ def _read_array(path: Path, text: str, read: ReadRow) -> Iterator[Document | Mal
         elif not text.startswith("]", place):
             yield Malformed(path, number, "bad JSON", "the array is not closed after this item")
             return
+    if text[place + 1 :].strip(BLANK):
+        yield Malformed(path, number + text.count("\n", counted, place), "bad JSON", "something stands after the array's end")
 
 
 def _skip_blank(text: str, place: int) -> int:

@@ -1,7 +1,6 @@
 """A folder of anything becomes a clean one: right encodings, accounts that balance, splits that stay, nothing half done."""
 
 import json
-import os
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hikaku.commands.prepare import print_card
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.texts import PROSE, draw_texts, write_jsonl, write_mixed
 from trainables.corpora.cleaning.clean_card import CleanCard
 from trainables.corpora.cleaning.cleaning import Kept, Preparation, prepare_folder, split_by_content
@@ -23,7 +23,6 @@ from trainables.corpora.reading.formats import Reading
 from trainables.corpora.sources import SPLITS, DataSet, SplitShares, read_texts
 from trainables.corpora.tokens.writing import prepare_data
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 FAULTY = ("e_cut.jsonl.gz", "f_bad.jsonl", "g_lost.txt", "h_empty.txt")
 
 
@@ -246,9 +245,9 @@ def test_articles_become_questions_of_one_split_each(tmp_path: Path) -> None:
     assert {"prompt", "text", "title", "source", "licence", "article", "kind", "section", "characters"} < rows[0].keys()
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_real_texts_in_any_encoding_give_the_same_folder(tmp_path: Path) -> None:
-    japanese = Path(REAL or "") / "ja"
+    japanese = REAL / "ja"
     card = _prepare(japanese / "aozora_sjis", tmp_path / "sjis", documents="paragraph")
     assert set(card.files.values()) == {"aozora, shift_jis"}
     assert not {letter for row in _rows(tmp_path / "sjis") for letter in row["text"]} & set("《》｜［］※")

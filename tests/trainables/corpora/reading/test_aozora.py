@@ -1,16 +1,13 @@
 """Of a file of Aozora Bunko the work is left: no ruby, no note, no header and footer, and no character lost."""
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.real_data import REAL, needs_real_data
 from trainables.corpora.reading.aozora import is_aozora, read_work
 from trainables.corpora.reading.encodings import decode
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 RULE = "-" * 55
 HEAD = ["川辺の朝", "山野太郎", "", RULE, "【テキスト中に現れる記号について】", "", "《》：ルビ", "（例）川辺《かわべ》", RULE, ""]
 FOOT = ["", "底本：「山野太郎集」架空書房", "　　　2001（平成13）年1月1日初版発行", "入力：山田", "校正：田中", "2001年1月1日作成"]
@@ -149,9 +146,9 @@ def test_a_text_without_a_title_loses_no_line_to_it() -> None:
     assert [line for _, line in read_work([*poem, *FOOT]).lines if line] == poem
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_published_files_keep_no_mark() -> None:
-    files = sorted((Path(REAL or "") / "ja" / "aozora_sjis").glob("*.txt"))
+    files = sorted((REAL / "ja" / "aozora_sjis").glob("*.txt"))
     assert len(files) == 8
     for file in files:
         text, encoding = decode(file.read_bytes())

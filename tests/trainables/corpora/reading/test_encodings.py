@@ -1,15 +1,12 @@
 """Encodings are told from the bytes, and texts that were read wrongly are found."""
 
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.real_data import REAL, needs_real_data
 from trainables.corpora.reading.encodings import ENCODINGS, decode, detect_encoding, find_damage
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 CAT = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n何でも薄暗いじめじめした所でニャーニャー泣いていた。"
 KANA = "".join(chr(place) for place in (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7)))
 COMMON = "日月火水木金土山川海空人手足目耳口犬猫鳥魚花草木森林田町村市国時分年春夏秋冬東西南北大小高低長短新古白黒赤青"
@@ -67,9 +64,9 @@ def test_sound_texts_are_not_suspected(text: str) -> None:
     assert find_damage(text) is None
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_real_texts_come_back_line_by_line() -> None:
-    japanese = Path(REAL or "") / "ja"
+    japanese = REAL / "ja"
     files = [*sorted(japanese.glob("aozora_utf8/*.txt"))[:6], japanese / "encyclopedic" / "gsd_dev.txt"]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()[:150] if line.strip()]
     wrong: list[tuple[str, str]] = []

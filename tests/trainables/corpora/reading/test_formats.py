@@ -214,6 +214,8 @@ def test_an_array_of_json_is_rows_by_the_lines_where_they_begin(tmp_path: Path) 
     assert [document.line for document in _documents(path)] == [1, 2, 3, 4]  # JSON Lines by that name
     path.write_text('[{"text": "一"},\n {"text": "二"},\n {"text": }, {"text": "三"}]')
     assert _faults(path) == [(3, "bad JSON")]
+    path.write_text('[{"text": "一"}\n]\n[{"text": "二"}]')
+    assert _faults(path) == [(2, "bad JSON")]
     path.write_text('[{"text": "一"},\n 7,\n {"text": "二"}\n {"text": "三"}]')
     assert _faults(path) == [(2, "bad JSON"), (3, "bad JSON")]
     assert [item for item in open_texts(path, Reading()).documents if isinstance(item, Document)]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.real_data import REAL, needs_real_data
 from trainables.corpora.language import japanese
 from trainables.corpora.language.japanese import split_words
 from trainables.corpora.language.scripts import SCRIPTS, classify
@@ -19,7 +19,6 @@ from trainables.corpora.tokens.attribution import PARTS, Attribution, ByteSpans,
 from trainables.evaluation.classes import sum_parts, sum_scripts
 
 LONGEST_BYTES = 49_149  # that Sudachi takes
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 TEXTS = {
     "literary": "ja/aozora_utf8/1579_ruby_19976.txt",
     "encyclopedic": "ja/encyclopedic/gsd_dev.txt",
@@ -131,19 +130,17 @@ def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
 def load_backend(folder: str) -> Any:
     from transformers import AutoTokenizer
 
-    assert REAL is not None
-    backend = AutoTokenizer.from_pretrained(Path(REAL) / folder).backend_tokenizer
+    backend = AutoTokenizer.from_pretrained(REAL / folder).backend_tokenizer
     backend.encode_special_tokens = True
     return backend
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA names no folder of real inputs")
+@needs_real_data
 @pytest.mark.parametrize("source", TEXTS)
 @pytest.mark.parametrize("tokenizer", ["tokenizers/qwen2", "models/stories260K-hf"])
 def test_real_texts_add_up(tokenizer: str, source: str) -> None:
     backend = load_backend(tokenizer)
-    assert REAL is not None
-    text = (Path(REAL) / TEXTS[source]).read_text(encoding="utf-8")[:20_000]
+    text = (REAL / TEXTS[source]).read_text(encoding="utf-8")[:20_000]
     tokens = np.array(backend.encode(text, add_special_tokens=False).ids, np.int32)
     attribution: Attribution = attribute([text], [tokens], ByteSpans(backend).find)
     nats = np.random.default_rng(0).random(len(tokens))
@@ -157,7 +154,7 @@ def test_real_texts_add_up(tokenizer: str, source: str) -> None:
     assert parts.characters.sum() == len(text)
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA names no folder of real inputs")
+@needs_real_data
 def test_a_text_that_its_tokenizer_normalises_keeps_its_nats() -> None:
     backend = load_backend("tokenizers/qwen2")
     text = "か\u3099く"  # が in two characters, which Qwen2's tokenizer joins
@@ -168,12 +165,11 @@ def test_a_text_that_its_tokenizer_normalises_keeps_its_nats() -> None:
     assert not math.isnan(sums.nats.sum())
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA names no folder of real inputs")
+@needs_real_data
 def test_the_golden_tokens() -> None:
-    assert REAL is not None
     backend = load_backend("tokenizers/qwen2")
     backend.encode_special_tokens = False  # a chat's marks stand among the texts
-    golden = json.loads((Path(REAL) / "tokenizers/qwen2_golden_tokens.json").read_text(encoding="utf-8"))
+    golden = json.loads((REAL / "tokenizers/qwen2_golden_tokens.json").read_text(encoding="utf-8"))
     cases = golden if isinstance(golden, list) else golden.get("cases", golden)
     assert len(cases) == 13
     for case in cases:

@@ -1,7 +1,6 @@
 """Packing loses no token, rows predict every token once, the folder is complete or absent."""
 
 import hashlib
-import os
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.real_data import REAL, needs_real_data
 from tests.support.texts import draw_texts, join_targets, write_byte_model, write_jsonl
 from trainables.corpora.sources import DataSet, read_texts
 from trainables.corpora.tokens.folder import TRAIN_FILES, load_card, split_folder
@@ -19,7 +19,6 @@ from trainables.corpora.tokens.packing import IGNORED, Blocks, Passage, choose_w
 from trainables.corpora.tokens.tokenizer import load_text_tokenizer
 from trainables.corpora.tokens.writing import digest_data, prepare_data
 
-REAL = os.environ.get("HIKAKU_REAL_DATA")
 TEXTS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
 DOCUMENTS = st.lists(st.tuples(TEXTS, st.lists(st.integers(1, 50), max_size=40)), min_size=1, max_size=12)  # texts and their prompts
 START, END = 0, 60
@@ -176,10 +175,10 @@ def test_a_separator_written_in_a_text_is_text(model: Path) -> None:
     assert 0 not in tokens
 
 
-@pytest.mark.skipif(REAL is None, reason="HIKAKU_REAL_DATA is not set")
+@needs_real_data
 def test_real_texts_are_prepared(tmp_path: Path) -> None:
     """Shift_JIS works as published, and the tokenizer of a model that is not of ours."""
-    real = Path(REAL or "")
+    real = REAL
     sets = {
         "sjis": DataSet(role="adapt", path=str(real / "ja" / "aozora_sjis"), encoding="shift_jis", documents="paragraph", skip_bad=True),
         "english": DataSet(role="retain", path=str(real / "parallel" / "pud.en.txt"), documents="line"),

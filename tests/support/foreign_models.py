@@ -5,19 +5,9 @@ from typing import Any
 
 import torch
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 96,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "initializer_range": 0.1,
-    "pad_token_id": 0,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-}
+from tests.support.tiny import SIZES
+
+ENDS = {"initializer_range": 0.1, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}  # tokens that a vocabulary so small has
 TYPES: dict[str, dict[str, Any]] = {  # a name -> what sets it apart; the model type is its first word
     "qwen2": {"tie_word_embeddings": True},
     "qwen2 untied": {"tie_word_embeddings": False},
@@ -42,7 +32,7 @@ def build_foreign(name: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind = name.partition(" ")[0]
-    config = AutoConfig.for_model(kind, **(SIZES | TYPES[name]))
+    config = AutoConfig.for_model(kind, **(SIZES | ENDS | TYPES[name]))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         model = AutoModelForCausalLM.from_config(config)
