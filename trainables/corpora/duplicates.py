@@ -9,8 +9,9 @@ Near-duplicates share 0.6 of the 5-character shingles of both (Jaccard). Pairs w
 Documents of two splits overlap where one holds 0.65 of the other's 8-character shingles: a near-duplicate, or a paragraph in its book.
 A text of fewer than 50 characters, which a book may well hold by chance, must be 0.65 of the longer text.
 
-Of instruction data, prompts and answers are compared apart: both prompts must ask the same (`prompts`), and both answers be near-duplicates,
-or overlap, by themselves. Two questions on one passage are no copies of one another, and neither are a translation and its reverse.
+Of instruction data, prompts and answers are compared apart: both prompts must ask the same (`prompts`), and both answers be
+near-duplicates, or overlap, by themselves. Two questions on one passage are no copies of one another, and neither are a translation and
+its reverse.
 """
 
 import unicodedata
